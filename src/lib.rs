@@ -1,1 +1,3 @@
+//! Layby: a reservation engine for flash sales.
 
+pub mod persistence;
