@@ -1,0 +1,3 @@
+//! What is kept: the journal.
+
+pub mod journal;
