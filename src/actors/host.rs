@@ -21,7 +21,7 @@ use super::engine::{Envelope, Shared};
 use super::message::{Answer, Command, Effect, Refusal, ReplyTo};
 use super::turn::Turn;
 use crate::domain::{OrderId, ProductId, Span, Timestamp};
-use crate::persistence::journal::{Journal, JournalError, Position};
+use crate::persistence::journal::{Journal, JournalError, JournalReader, Position};
 
 /// Says that the inbox has something. One is enough, however much there is.
 #[derive(Message, Debug)]
@@ -36,9 +36,9 @@ pub(crate) struct Close;
 /// Where effects go once they may leave: the payment actors.
 pub(crate) type EffectSink = Box<dyn FnMut(Vec<Effect>) -> Result<(), Vec<Effect>> + Send>;
 
-/// Rebuilds a cell from SQL and journal up to the position given, away from the engine's thread.
+/// Rebuilds a cell from SQL and the rest of the journal, away from the engine's thread.
 pub(crate) type Rebuild =
-    Box<dyn Fn(Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send>;
+    Box<dyn Fn(Box<dyn JournalReader>) -> BoxFuture<'static, anyhow::Result<Cell>> + Send>;
 
 /// How far SQL has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
@@ -318,8 +318,13 @@ impl EngineActor {
             return;
         }
         self.rebuilding = true;
-        let rebuilt = (self.rebuild)(self.journal.position());
-        context.spawn(rebuilt.into_actor(self).map(Self::mend));
+        match self.journal.reader((self.projected)()) {
+            Ok(reader) => {
+                let rebuilt = (self.rebuild)(reader);
+                context.spawn(rebuilt.into_actor(self).map(Self::mend));
+            }
+            Err(error) => Self::mend(Err(error.into()), self, context),
+        }
     }
 
     fn mend(rebuilt: anyhow::Result<Cell>, host: &mut Self, context: &mut Context<Self>) {

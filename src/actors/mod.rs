@@ -28,5 +28,5 @@ pub use board::{Board, Listing};
 pub use engine::{Counters, Engine, EngineLink};
 pub use payment::PaymentTimes;
 pub use startup::{
-    EngineOptions, EngineParts, LiveState, OpenReader, Reload, RunningEngine, StartError, replay_state, start,
+    EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,
 };

@@ -29,10 +29,6 @@ pub struct LiveState {
 /// Reads live state from SQL again, to rebuild crashed actors.
 pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<LiveState>> + Send + Sync>;
 
-/// Opens a reader of the journal behind a position, from any thread.
-pub type OpenReader =
-    Arc<dyn Fn(Position) -> Result<Box<dyn JournalReader>, ReadError> + Send + Sync>;
-
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
     /// Commands in flight; the next is told 503 and `Retry-After`, never parked.
@@ -66,7 +62,6 @@ pub struct EngineParts {
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
     pub reload: Reload,
-    pub open_reader: OpenReader,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
     /// Called once if the journal fails.
@@ -126,8 +121,7 @@ impl RunningEngine {
 /// Replays the journal over the live state and starts the engine's threads.
 pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let options = parts.options;
-    let journal_end = parts.journal.position();
-    let mut reader = open_after(parts.live.position, journal_end, &parts.open_reader)?;
+    let mut reader = reader_after(parts.live.position, parts.journal.as_ref())?;
     let cell = replay(parts.live, reader.as_mut(), options.payments_pending_max)?;
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
@@ -145,7 +139,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         cell,
         journal: parts.journal,
         effect_sink: effect_sink(payments),
-        rebuild: rebuilder(parts.reload, parts.open_reader, options.payments_pending_max),
+        rebuild: rebuilder(parts.reload, options.payments_pending_max),
         projected: parts.projected,
         on_failure: parts.on_journal_failure,
         limits: HostLimits {
@@ -176,27 +170,26 @@ pub fn replay_state(
     })
 }
 
-fn open_after(
-    sql: Position,
-    journal: Position,
-    open_reader: &OpenReader,
-) -> Result<Box<dyn JournalReader>, StartError> {
-    if sql > journal {
-        return Err(StartError::SqlAhead { sql, journal });
+fn reader_after(sql: Position, journal: &dyn Journal) -> Result<Box<dyn JournalReader>, StartError> {
+    let end = journal.position();
+    if sql > end {
+        return Err(StartError::SqlAhead { sql, journal: end });
     }
-    Ok(open_reader(sql)?)
+    Ok(journal.reader(sql)?)
 }
 
+/// Records that the live state has already are skipped.
 fn replay(
     live: LiveState,
     reader: &mut dyn JournalReader,
     payments_pending_max: usize,
 ) -> Result<Cell, StartError> {
     const RECORDS_AT_ONCE: usize = 10_000;
+    let base = live.position;
     let mut cell = Cell::restore(live.products, live.orders, payments_pending_max);
     let mut records = Records::new();
     while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
-        for (position, record) in records.iter() {
+        for (position, record) in records.iter().filter(|(position, _)| *position > base) {
             let event = codec::decode(record)
                 .map_err(|source| StartError::Codec { position, source })?;
             cell.apply(position.get(), &event);
@@ -227,13 +220,12 @@ fn effect_sink(payments: Addr<PaymentActor>) -> EffectSink {
 }
 
 /// Reads and replays on a thread that may block; the engine goes on meanwhile.
-fn rebuilder(reload: Reload, open_reader: OpenReader, payments_pending_max: usize) -> Rebuild {
-    Box::new(move |through| {
-        let (reload, open_reader) = (Arc::clone(&reload), Arc::clone(&open_reader));
+fn rebuilder(reload: Reload, payments_pending_max: usize) -> Rebuild {
+    Box::new(move |mut reader| {
+        let reload = Arc::clone(&reload);
         Box::pin(async move {
             let live = reload().await?;
             let cell = tokio::task::spawn_blocking(move || {
-                let mut reader = open_after(live.position, through.max(live.position), &open_reader)?;
                 replay(live, reader.as_mut(), payments_pending_max)
             });
             Ok(cell.await??)
