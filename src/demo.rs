@@ -171,7 +171,7 @@ impl Shop<'_> {
 
 async fn person(database: &Database, username: &str, role: Role) -> anyhow::Result<Person> {
     let id = Uuid::now_v7();
-    let password = Uuid::new_v4().simple().to_string();
+    let password = format!("{:032x}", rand::random::<u128>());
     let stored = NewUser {
         id: user(id),
         role: role.as_str().into(),

@@ -15,10 +15,11 @@ use crate::demo;
 use crate::domain::Timestamp;
 use crate::gateways::payment::Sandbox;
 use crate::http::token::{TokenIssuer, TokenVerifier};
+use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, JournalError, Options, RealDisk};
-use crate::persistence::projection::Projection;
+use crate::persistence::projection::{self, Projection};
 use crate::secrets;
 
 /// The journal failed while serving; the process must end and start again from what is on the disk.
@@ -42,7 +43,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 
     let (failure, mut failed) = watch::channel(None);
     let projection = match reader {
-        Ok(reader) => Projection::start(reader, database.clone())?,
+        Ok(reader) => Projection::start(reader, database.clone(), projection::Options::default())?,
         // The engine's own start names this case and its remedy.
         Err(error) => {
             check_not_ahead(&loaded, &journal)?;
@@ -57,7 +58,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             engine: engine.link(),
             database: database.clone(),
             tokens: Arc::new(verifier),
-            lag: projection.health(),
+            lag: lag(&projection),
         },
     )?;
     let url = format!("http://{address}");
@@ -71,7 +72,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let running = tokio::spawn(server);
     let reason = tokio::select! {
         signal = stop_signal() => { signal?; None }
-        _ = failed.wait_for(Option::is_some) => failed.borrow().clone(),
+        reason = journal_failure(&mut failed) => reason,
     };
     handle.stop(reason.is_none()).await;
     running.await??;
@@ -177,12 +178,23 @@ fn start_engine(
         notices: Some(notices),
         options: settings.engine,
         reload: reload(database.clone()),
-        projected: projection.position_reader(),
+        projected: {
+            let progress = projection.progress().clone();
+            Box::new(move || progress.position())
+        },
         on_journal_failure: Box::new(move |error: &JournalError| {
             failure.send_replace(Some(error.to_string()));
         }),
     })?;
     Ok(engine)
+}
+
+fn lag(projection: &Projection) -> Lag {
+    let progress = projection.progress().clone();
+    Arc::new(move || ProjectionHealth {
+        position: progress.position().get(),
+        connected: !progress.is_away(),
+    })
 }
 
 fn reload(database: Database) -> Reload {
@@ -197,14 +209,25 @@ async fn shut_down(
     projection: Projection,
     database: &Database,
 ) -> anyhow::Result<()> {
-    engine
+    let last = engine
         .close()
         .await
         .map_err(|error| JournalFailed(error.to_string()))?;
-    projection.close(CATCH_UP_WITHIN).await;
+    let caught_up = projection.progress().wait_for(last);
+    if tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await.is_err() {
+        tracing::warn!("the database is behind; it catches up after the next start");
+    }
+    tokio::task::spawn_blocking(|| projection.stop()).await??;
     database.close().await;
     tracing::info!("layby has stopped");
     Ok(())
+}
+
+async fn journal_failure(failed: &mut watch::Receiver<Option<String>>) -> Option<String> {
+    match failed.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone(),
+        Err(_engine_gone) => std::future::pending().await,
+    }
 }
 
 async fn stop_signal() -> std::io::Result<()> {
@@ -223,6 +246,16 @@ impl From<Loaded> for LiveState {
             position: loaded.position,
             products: loaded.products,
             orders: loaded.orders,
+        }
+    }
+}
+
+impl From<LiveState> for Loaded {
+    fn from(live: LiveState) -> Self {
+        Self {
+            position: live.position,
+            products: live.products,
+            orders: live.orders,
         }
     }
 }

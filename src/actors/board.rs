@@ -55,14 +55,14 @@ impl Board {
     }
 
     /// Up to `limit` products that are not deleted, oldest first, after the one named.
-    pub fn listings(&self, after: Option<ProductId>, limit: usize) -> Vec<Listing> {
+    pub fn listings(&self, after: Option<ProductId>, limit: u32) -> Vec<Listing> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.shelves
             .read()
             .range((from, Bound::Unbounded))
             .map(|(_, shelf)| shelf.listing())
             .filter(|listing| !listing.snapshot.deleted)
-            .take(limit)
+            .take(usize::try_from(limit).unwrap_or(usize::MAX))
             .collect()
     }
 

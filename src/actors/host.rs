@@ -30,15 +30,15 @@ pub(crate) struct Wake;
 
 /// Asks for a last turn and a sealed journal.
 #[derive(Message, Debug)]
-#[rtype(result = "Result<(), JournalError>")]
+#[rtype(result = "Result<Position, JournalError>")]
 pub(crate) struct Close;
 
 /// Where effects go once they may leave: the payment actors.
 pub(crate) type EffectSink = Box<dyn FnMut(Vec<Effect>) -> Result<(), Vec<Effect>> + Send>;
 
-/// Rebuilds a cell from SQL and the rest of the journal, away from the engine's thread.
+/// Rebuilds a cell from SQL and the journal up to a record, away from the engine's thread.
 pub(crate) type Rebuild =
-    Box<dyn Fn(Box<dyn JournalReader>) -> BoxFuture<'static, anyhow::Result<Cell>> + Send>;
+    Box<dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send>;
 
 /// How far SQL has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
@@ -320,7 +320,7 @@ impl EngineActor {
         self.rebuilding = true;
         match self.journal.reader((self.projected)()) {
             Ok(reader) => {
-                let rebuilt = (self.rebuild)(reader);
+                let rebuilt = (self.rebuild)(reader, self.journal.position());
                 context.spawn(rebuilt.into_actor(self).map(Self::mend));
             }
             Err(error) => Self::mend(Err(error.into()), self, context),
@@ -444,12 +444,13 @@ impl Handler<Wake> for EngineActor {
 }
 
 impl Handler<Close> for EngineActor {
-    type Result = Result<(), JournalError>;
+    type Result = Result<Position, JournalError>;
 
     fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
         self.shared.close();
         self.run(context);
-        self.journal.seal()
+        self.journal.seal()?;
+        Ok(self.journal.position())
     }
 }
 

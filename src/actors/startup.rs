@@ -105,8 +105,8 @@ impl RunningEngine {
         self.link.clone()
     }
 
-    /// Finishes what was admitted, seals the journal and ends the threads.
-    pub async fn close(self) -> Result<(), JournalError> {
+    /// Finishes what was admitted, seals the journal and ends the threads. Gives the last record.
+    pub async fn close(self) -> Result<Position, JournalError> {
         let closed = self.actor.send(Close).await;
         for arbiter in self.arbiters {
             arbiter.stop();
@@ -114,7 +114,7 @@ impl RunningEngine {
                 tracing::warn!("an engine thread ended by a panic");
             }
         }
-        closed.unwrap_or(Ok(()))
+        closed.unwrap_or(Err(JournalError::Failed))
     }
 }
 
@@ -122,7 +122,13 @@ impl RunningEngine {
 pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let options = parts.options;
     let mut reader = reader_after(parts.live.position, parts.journal.as_ref())?;
-    let cell = replay(parts.live, reader.as_mut(), options.payments_pending_max)?;
+    let journal_end = parts.journal.position();
+    let cell = replay(
+        parts.live,
+        reader.as_mut(),
+        journal_end,
+        options.payments_pending_max,
+    )?;
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     let link = EngineLink::new(Arc::clone(&shared));
@@ -157,14 +163,15 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     })
 }
 
-/// Folds the rest of the journal into live state and gives it back, for whoever compares it.
+/// Folds the journal into live state, through the record given, and gives it back for whoever compares it.
 pub fn replay_state(
     live: LiveState,
     reader: &mut dyn JournalReader,
+    through: Position,
 ) -> Result<LiveState, StartError> {
-    let cell = replay(live, reader, 0)?;
+    let cell = replay(live, reader, through, 0)?;
     Ok(LiveState {
-        position: reader.position(),
+        position: through,
         products: cell.products().cloned().collect(),
         orders: cell.orders().cloned().collect(),
     })
@@ -182,6 +189,7 @@ fn reader_after(sql: Position, journal: &dyn Journal) -> Result<Box<dyn JournalR
 fn replay(
     live: LiveState,
     reader: &mut dyn JournalReader,
+    through: Position,
     payments_pending_max: usize,
 ) -> Result<Cell, StartError> {
     const RECORDS_AT_ONCE: usize = 10_000;
@@ -189,10 +197,14 @@ fn replay(
     let mut cell = Cell::restore(live.products, live.orders, payments_pending_max);
     let mut records = Records::new();
     while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
-        for (position, record) in records.iter().filter(|(position, _)| *position > base) {
+        let wanted = |position: &Position| *position > base && *position <= through;
+        for (position, record) in records.iter().filter(|(position, _)| wanted(position)) {
             let event = codec::decode(record)
                 .map_err(|source| StartError::Codec { position, source })?;
             cell.apply(position.get(), &event);
+        }
+        if reader.position() >= through {
+            break;
         }
     }
     Ok(cell)
@@ -221,12 +233,12 @@ fn effect_sink(payments: Addr<PaymentActor>) -> EffectSink {
 
 /// Reads and replays on a thread that may block; the engine goes on meanwhile.
 fn rebuilder(reload: Reload, payments_pending_max: usize) -> Rebuild {
-    Box::new(move |mut reader| {
+    Box::new(move |mut reader, through| {
         let reload = Arc::clone(&reload);
         Box::pin(async move {
             let live = reload().await?;
             let cell = tokio::task::spawn_blocking(move || {
-                replay(live, reader.as_mut(), payments_pending_max)
+                replay(live, reader.as_mut(), through, payments_pending_max)
             });
             Ok(cell.await??)
         })

@@ -175,7 +175,7 @@ async fn orders_of(
     database: &Database,
     buyer: BuyerId,
     after: Option<OrderId>,
-    limit: usize,
+    limit: u32,
 ) -> Result<Vec<Order>, Problem> {
     let live = engine.orders(buyer).await?;
     let mut orders = match database.orders_of(buyer, after, limit).await {
@@ -191,7 +191,7 @@ async fn orders_of(
             .filter(|order| after.is_none_or(|after| order.id < after)),
     );
     orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.id));
-    orders.truncate(limit);
+    orders.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(orders)
 }
 

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use super::wire::{rfc3339, uuid_of};
+use super::wire::rfc3339;
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
 
@@ -218,17 +218,17 @@ fn buying(rejection: Rejection) -> Problem {
     match rejection {
         Rejection::NotOpen { product, opens_at } => {
             Problem::conflict("not_open", "Not open yet", "the sale has not begun")
-                .with("product_id", uuid_of(product.get()))
+                .with("product_id", product.to_string())
                 .with("opens_at", time_or_null(opens_at))
                 .with("server_time", now_rfc3339())
         }
         Rejection::Paused(product) => {
             Problem::conflict("paused", "Paused", "the sale is paused; live holds may pay")
-                .with("product_id", uuid_of(product.get()))
+                .with("product_id", product.to_string())
         }
         Rejection::Closed(product) => {
             Problem::conflict("closed", "Closed", "the sale is over; live holds may pay")
-                .with("product_id", uuid_of(product.get()))
+                .with("product_id", product.to_string())
         }
         Rejection::LimitReached {
             product,
@@ -240,12 +240,12 @@ fn buying(rejection: Rejection) -> Problem {
             "Limit a person reached",
             format!("you have {in_hand} in hand and the limit is {limit} a person"),
         )
-        .with("product_id", uuid_of(product.get()))
+        .with("product_id", product.to_string())
         .with("limit", limit)
         .with("in_hand", in_hand)
         .with(
             "order_id",
-            live_order.map_or(Value::Null, |order| uuid_of(order.get()).into()),
+            live_order.map_or(Value::Null, |order| order.to_string().into()),
         ),
         Rejection::HoldExpired { deadline } => Problem::conflict(
             "hold_expired",
@@ -367,7 +367,7 @@ fn short(shortages: &[Shortage]) -> Problem {
 
 fn shortage_json(short: &Shortage) -> Value {
     json!({
-        "product_id": uuid_of(short.product.get()),
+        "product_id": short.product.to_string(),
         "requested": short.requested,
         "available": short.available,
         "availability": super::wire::availability_word(short.availability),

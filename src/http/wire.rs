@@ -34,7 +34,7 @@ pub struct Page<T> {
 pub struct PageQuery {
     /// 1 to 100.
     #[serde(default = "PageQuery::limit_default")]
-    pub limit: usize,
+    pub limit: u32,
     /// The `next` of the page before.
     pub after: Option<Uuid>,
 }
@@ -191,9 +191,9 @@ impl Money {
 }
 
 impl PageQuery {
-    const LIMIT_MAX: usize = 100;
+    const LIMIT_MAX: u32 = 100;
 
-    const fn limit_default() -> usize {
+    const fn limit_default() -> u32 {
         20
     }
 
@@ -210,7 +210,8 @@ impl PageQuery {
 
 impl<T> Page<T> {
     /// `items` holds one more than `limit` if there is another page.
-    pub fn cut(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> Uuid) -> Self {
+    pub fn cut(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> Uuid) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
         let next = if more { items.last().map(|item| id(item).to_string()) } else { None };

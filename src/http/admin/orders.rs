@@ -18,13 +18,13 @@ pub struct OrdersQuery {
     product_id: Option<Uuid>,
     /// 1 to 100.
     #[serde(default = "OrdersQuery::limit_default")]
-    limit: usize,
+    limit: u32,
     /// The `next` of the page before.
     after: Option<Uuid>,
 }
 
 impl OrdersQuery {
-    const fn limit_default() -> usize {
+    const fn limit_default() -> u32 {
         20
     }
 }
