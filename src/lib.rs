@@ -1,3 +1,4 @@
 //! Layby: a reservation engine for flash sales.
 
 pub mod domain;
+pub mod persistence;

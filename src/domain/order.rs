@@ -4,7 +4,7 @@
 //! the postings. A hold ends by `now >= deadline`, whatever a timer does.
 
 use super::{
-    AddressId, Attempt, AttemptId, AttemptState, BuyerId, Fingerprint, KeyHash, Line, OrderChange,
+    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line, OrderChange,
     OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span, Timestamp,
 };
 
@@ -149,6 +149,29 @@ impl Order {
                 .attempts
                 .iter()
                 .all(|attempt| !attempt.is_pending() && attempt.refund != RefundState::Due)
+    }
+
+    /// Where the units of the order are: in which bucket of their products, if in any.
+    pub fn bucket(&self) -> Option<Bucket> {
+        match self.state {
+            OrderState::Held | OrderState::Paying | OrderState::CancelRequested => {
+                Some(Bucket::Held)
+            }
+            OrderState::Paid
+            | OrderState::Shipped
+            | OrderState::Delivered
+            | OrderState::Completed
+            | OrderState::ReturnRequested => Some(Bucket::Sold),
+            OrderState::Returned => {
+                let restocked = self.aftermath.as_deref().is_some_and(|it| it.restocked);
+                (!restocked).then_some(Bucket::Returning)
+            }
+            OrderState::Refunding
+            | OrderState::Cancelled
+            | OrderState::Expired
+            | OrderState::PaidUnfulfilled
+            | OrderState::Refunded => None,
+        }
     }
 
     /// An end of the state machine. An expired or cancelled order may still see a late payment come and go back.

@@ -122,6 +122,27 @@ impl Product {
         }
     }
 
+    /// A product as it was written down. `people` says who has how many units in hand; when their holds end is not
+    /// known here, and is noted by [`Product::move_hold_end`] for each order.
+    pub fn restore(
+        self,
+        window: Option<Window>,
+        stock: Stock,
+        deleted: bool,
+        people: impl IntoIterator<Item = (BuyerId, u64)>,
+    ) -> Self {
+        let mut product = Self {
+            window,
+            stock,
+            deleted,
+            ..self
+        };
+        for (buyer, units) in people {
+            product.give(buyer, units);
+        }
+        product
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             id: self.id,

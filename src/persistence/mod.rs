@@ -1,0 +1,13 @@
+//! What outlives the process: the encoding of events, the SQL database, and the projection that joins the two.
+//!
+//! The journal is the truth. The rows in SQL follow it, are guarded by the position they stand for, and can be thrown
+//! away and made again.
+//!
+//! **Invariant:** no other room names `sqlx`.
+
+pub mod codec;
+pub mod database;
+pub mod projection;
+
+#[cfg(test)]
+mod tests;
