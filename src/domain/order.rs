@@ -82,6 +82,27 @@ pub struct Aftermath {
     pub restocked: bool,
 }
 
+impl OrderState {
+    /// Where the units of an order in this state are; those of a returned one are nowhere once they are `restocked`.
+    pub const fn bucket(self, restocked: bool) -> Option<Bucket> {
+        match self {
+            Self::Held | Self::Paying | Self::CancelRequested => Some(Bucket::Held),
+            Self::Paid
+            | Self::Shipped
+            | Self::Delivered
+            | Self::Completed
+            | Self::ReturnRequested => Some(Bucket::Sold),
+            Self::Returned if !restocked => Some(Bucket::Returning),
+            Self::Returned
+            | Self::Refunding
+            | Self::Cancelled
+            | Self::Expired
+            | Self::PaidUnfulfilled
+            | Self::Refunded => None,
+        }
+    }
+}
+
 type Decision = Result<Option<(OrderChange, Release)>, Rejection>;
 
 impl Order {
@@ -153,25 +174,8 @@ impl Order {
 
     /// Where the units of the order are: in which bucket of their products, if in any.
     pub fn bucket(&self) -> Option<Bucket> {
-        match self.state {
-            OrderState::Held | OrderState::Paying | OrderState::CancelRequested => {
-                Some(Bucket::Held)
-            }
-            OrderState::Paid
-            | OrderState::Shipped
-            | OrderState::Delivered
-            | OrderState::Completed
-            | OrderState::ReturnRequested => Some(Bucket::Sold),
-            OrderState::Returned => {
-                let restocked = self.aftermath.as_deref().is_some_and(|it| it.restocked);
-                (!restocked).then_some(Bucket::Returning)
-            }
-            OrderState::Refunding
-            | OrderState::Cancelled
-            | OrderState::Expired
-            | OrderState::PaidUnfulfilled
-            | OrderState::Refunded => None,
-        }
+        let restocked = self.aftermath.as_deref().is_some_and(|it| it.restocked);
+        self.state.bucket(restocked)
     }
 
     /// An end of the state machine. An expired or cancelled order may still see a late payment come and go back.

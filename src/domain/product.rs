@@ -122,25 +122,14 @@ impl Product {
         }
     }
 
-    /// A product as it was written down. `people` says who has how many units in hand; when their holds end is not
-    /// known here, and is noted by [`Product::move_hold_end`] for each order.
-    pub fn restore(
-        self,
-        window: Option<Window>,
-        stock: Stock,
-        deleted: bool,
-        people: impl IntoIterator<Item = (BuyerId, u64)>,
-    ) -> Self {
-        let mut product = Self {
-            window,
-            stock,
-            deleted,
-            ..self
-        };
+    /// The product, with what each of `people` has in hand: the last step of reading it back. When their holds end is
+    /// noted by [`Product::move_hold_end`] for each order.
+    #[must_use]
+    pub fn restore(mut self, people: impl IntoIterator<Item = (BuyerId, u64)>) -> Self {
         for (buyer, units) in people {
-            product.give(buyer, units);
+            self.give(buyer, units);
         }
-        product
+        self
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -1,4 +1,5 @@
-//! What outlives the process: the encoding of events, the SQL database, and the projection that joins the two.
+//! What outlives the process: the journal, the encoding of events, the SQL database, and the projection that carries the
+//! first over to the last.
 //!
 //! The journal is the truth. The rows in SQL follow it, are guarded by the position they stand for, and can be thrown
 //! away and made again.
@@ -7,6 +8,7 @@
 
 pub mod codec;
 pub mod database;
+pub mod journal;
 pub mod projection;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The table `payment_attempts`.
 
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
-use super::bulk::{BulkInsert, BulkSelect};
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words;
 use super::{Engine, Error};
@@ -36,7 +37,6 @@ pub(crate) struct PlacedAttempt<'a> {
 #[derive(Debug)]
 pub(super) struct Statements {
     insert_or_overwrite: BulkInsert,
-    find: BulkSelect,
 }
 
 impl Statements {
@@ -44,10 +44,6 @@ impl Statements {
         let tail = engine.overwrite("sequence, ordinal", &["state", "answer", "refund"]);
         Self {
             insert_or_overwrite: BulkInsert::new("payment_attempts", &COLUMNS, &tail),
-            find: BulkSelect::new(
-                &format!("{} WHERE a.sequence IN", select()),
-                " ORDER BY a.sequence, a.ordinal",
-            ),
         }
     }
 
@@ -58,22 +54,22 @@ impl Statements {
     ) -> Result<(), Error> {
         self.insert_or_overwrite.run(connection, attempts, put).await
     }
+}
 
-    pub(super) async fn find(
-        &self,
-        connection: &mut AnyConnection,
-        sequences: &[u64],
-    ) -> Result<Vec<AttemptRow>, Error> {
-        let mut attempts = Vec::new();
-        let put_sequence = |values: &mut Values, sequence: &u64| values.count(*sequence);
-        self.find
-            .run(connection, sequences, put_sequence, |row| {
-                attempts.push(read(row)?);
-                Ok(())
-            })
-            .await?;
-        Ok(attempts)
-    }
+pub(super) async fn find(
+    connection: &mut AnyConnection,
+    sequences: &[u64],
+) -> Result<Vec<AttemptRow>, Error> {
+    let head = format!("{} WHERE a.sequence IN", select());
+    let tail = " ORDER BY a.sequence, a.ordinal";
+    let put_sequence = |values: &mut Values, sequence: &u64| values.count(*sequence);
+    let mut attempts = Vec::with_capacity(sequences.len());
+    select_by_keys(connection, &head, sequences, tail, put_sequence, |row| {
+        attempts.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(attempts)
 }
 
 /// The columns of an attempt, to be followed by conditions on `a`.

@@ -1,7 +1,8 @@
 //! The table `audit_log`: who changed what in the shop, and what it was before.
 
 use serde_json::{Value, json};
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};

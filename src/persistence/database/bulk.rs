@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
 use super::Error;
 use super::columns::Values;
@@ -17,12 +18,6 @@ const SIZES: [usize; 4] = [ROWS_MAX, 64, 8, 1];
 /// An INSERT of many rows.
 #[derive(Debug)]
 pub(super) struct BulkInsert {
-    texts: [Arc<str>; SIZES.len()],
-}
-
-/// A SELECT by many keys.
-#[derive(Debug)]
-pub(super) struct BulkSelect {
     texts: [Arc<str>; SIZES.len()],
 }
 
@@ -58,37 +53,38 @@ impl BulkInsert {
     }
 }
 
-impl BulkSelect {
-    /// `head` ends before the parenthesis with the keys.
-    pub(super) fn new(head: &str, tail: &str) -> Self {
-        let texts =
-            SIZES.map(|size| format!("{head} ({}){tail}", placeholders(size)).into());
-        Self { texts }
+/// Shows the rows that a SELECT finds for many keys. `head` ends before the parenthesis with the keys.
+pub(super) async fn select_by_keys<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    mut keys: &[T],
+    tail: &str,
+    put: impl Fn(&mut Values, &T),
+    mut show: impl FnMut(&AnyRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    while let Some(last) = keys.last() {
+        let (chunk, rest) = keys.split_at(keys.len().min(ROWS_MAX));
+        let size = just_large_enough(chunk.len());
+        let mut values = Values::default();
+        chunk.iter().for_each(|key| put(&mut values, key));
+        // A key that is named twice is found once.
+        (chunk.len()..size).for_each(|_| put(&mut values, last));
+        let statement = format!("{head} ({}){tail}", placeholders(size));
+        let rows = sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
+            .fetch_all(&mut *connection)
+            .await?;
+        rows.iter().try_for_each(&mut show)?;
+        keys = rest;
     }
+    Ok(())
+}
 
-    pub(super) async fn run<T>(
-        &self,
-        connection: &mut AnyConnection,
-        mut keys: &[T],
-        put: impl Fn(&mut Values, &T),
-        mut show: impl FnMut(&AnyRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        for (size, text) in SIZES.into_iter().zip(&self.texts) {
-            while let Some((chunk, rest)) = keys.split_at_checked(size) {
-                let mut values = Values::default();
-                chunk.iter().for_each(|key| put(&mut values, key));
-                let rows = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), values.finish()?)
-                    .fetch_all(&mut *connection)
-                    .await?;
-                rows.iter().try_for_each(&mut show)?;
-                keys = rest;
-            }
-        }
-        Ok(())
-    }
+fn just_large_enough(keys: usize) -> usize {
+    let mut sizes = SIZES.into_iter().rev();
+    sizes.find(|size| *size >= keys).unwrap_or(ROWS_MAX)
 }
 
 /// `?, ?, ?`
-pub(super) fn placeholders(count: usize) -> String {
+fn placeholders(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sqlx::any::{AnyConnectOptions, AnyConnection, AnyPoolOptions};
+use sqlx::AnyConnection;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyPool, ConnectOptions, Executor};
 use tokio::runtime::Handle;

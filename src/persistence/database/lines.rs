@@ -1,9 +1,10 @@
 //! The table `order_lines`. Lines never change.
 
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
 use super::Error;
-use super::bulk::{BulkInsert, BulkSelect};
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use crate::domain::{Line, Order, ProductId, Quantity};
 
@@ -23,17 +24,12 @@ pub(super) type LineRow = (u64, Line);
 #[derive(Debug)]
 pub(super) struct Statements {
     insert: BulkInsert,
-    find: BulkSelect,
 }
 
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
             insert: BulkInsert::new("order_lines", &COLUMNS, ""),
-            find: BulkSelect::new(
-                &format!("{} WHERE l.sequence IN", select()),
-                " ORDER BY l.sequence, l.ordinal",
-            ),
         }
     }
 
@@ -47,22 +43,22 @@ impl Statements {
             .collect();
         self.insert.run(connection, &rows, put).await
     }
+}
 
-    pub(super) async fn find(
-        &self,
-        connection: &mut AnyConnection,
-        sequences: &[u64],
-    ) -> Result<Vec<LineRow>, Error> {
-        let mut lines = Vec::with_capacity(sequences.len());
-        let put_sequence = |values: &mut Values, sequence: &u64| values.count(*sequence);
-        self.find
-            .run(connection, sequences, put_sequence, |row| {
-                lines.push(read(row)?);
-                Ok(())
-            })
-            .await?;
-        Ok(lines)
-    }
+pub(super) async fn find(
+    connection: &mut AnyConnection,
+    sequences: &[u64],
+) -> Result<Vec<LineRow>, Error> {
+    let head = format!("{} WHERE l.sequence IN", select());
+    let tail = " ORDER BY l.sequence, l.ordinal";
+    let put_sequence = |values: &mut Values, sequence: &u64| values.count(*sequence);
+    let mut lines = Vec::with_capacity(sequences.len());
+    select_by_keys(connection, &head, sequences, tail, put_sequence, |row| {
+        lines.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(lines)
 }
 
 /// The columns of a line, to be followed by conditions on `l`.

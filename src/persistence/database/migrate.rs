@@ -4,15 +4,60 @@
 //! MariaDB takes for an error) nor on SQLite. On SQLite everything happens in one transaction. MySQL ends a transaction
 //! at every DDL, so a run that is killed leaves a file half recorded; files may run twice, so it is simply run again.
 
-use sqlx::any::AnyConnection;
-use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::AnyConnection;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::columns::Columns;
 use super::{Database, Engine, Error, connect};
 
-static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+/// A file as it is in the binary.
+struct File {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+macro_rules! migration {
+    ($folder:literal, $name:literal, $version:literal) => {
+        File {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../../../migrations/", $folder, "/", $name, ".sql")),
+        }
+    };
+}
+
+#[rustfmt::skip]
+const MYSQL: &[File] = &[
+    migration!("mysql", "0010_products", 10),
+    migration!("mysql", "0020_orders", 20),
+    migration!("mysql", "0030_order_lines", 30),
+    migration!("mysql", "0040_payment_attempts", 40),
+    migration!("mysql", "0050_audit_log", 50),
+    migration!("mysql", "0060_users", 60),
+    migration!("mysql", "0070_projection", 70),
+    migration!("mysql", "0071_projection_row", 71),
+];
+
+#[rustfmt::skip]
+const SQLITE: &[File] = &[
+    migration!("sqlite", "0010_products", 10),
+    migration!("sqlite", "0020_orders", 20),
+    migration!("sqlite", "0021_orders_by_id", 21),
+    migration!("sqlite", "0022_orders_by_buyer", 22),
+    migration!("sqlite", "0023_orders_by_standing", 23),
+    migration!("sqlite", "0030_order_lines", 30),
+    migration!("sqlite", "0031_order_lines_by_product", 31),
+    migration!("sqlite", "0040_payment_attempts", 40),
+    migration!("sqlite", "0041_payment_attempts_by_id", 41),
+    migration!("sqlite", "0050_audit_log", 50),
+    migration!("sqlite", "0060_users", 60),
+    migration!("sqlite", "0061_users_by_username", 61),
+    migration!("sqlite", "0062_users_by_role", 62),
+    migration!("sqlite", "0070_projection", 70),
+    migration!("sqlite", "0071_projection_row", 71),
+];
 
 /// How long to wait for another process that is making the tables.
 const LOCK_TIMEOUT_SECS: i64 = 60;
@@ -37,7 +82,7 @@ pub enum MigrateError {
 impl Database {
     /// Brings the tables up to this release. Several processes may call it at once: one works, the others wait.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        migrate_with(self, migrator(self.engine())).await
+        migrate_with(self, &migrator(self.engine())).await
     }
 }
 
@@ -85,12 +130,7 @@ async fn migrate_mysql(
 }
 
 async fn run(connection: &mut AnyConnection, migrator: &Migrator) -> Result<(), MigrateError> {
-    let mut unlocked = Migrator {
-        migrations: migrator.migrations.clone(),
-        ..Migrator::DEFAULT
-    };
-    unlocked.set_locking(false);
-    unlocked.run_direct(None, connection, false).await.map_err(explain)
+    migrator.run_direct(None, connection, false).await.map_err(explain)
 }
 
 async fn wait_longer(connection: &mut AnyConnection) -> Result<(), Error> {
@@ -137,11 +177,18 @@ async fn has_migrations_table(connection: &mut AnyConnection) -> Result<bool, Er
     Ok(Columns::of(&row).number()? > 0)
 }
 
-fn migrator(engine: Engine) -> &'static Migrator {
-    match engine {
-        Engine::Sqlite => &SQLITE,
-        Engine::MySql => &MYSQL,
-    }
+fn migrator(engine: Engine) -> Migrator {
+    let files = match engine {
+        Engine::Sqlite => SQLITE,
+        Engine::MySql => MYSQL,
+    };
+    let migrations = files.iter().map(|file| {
+        let description = file.name.into();
+        Migration::new(file.version, description, MigrationType::Simple, file.sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    migrator
 }
 
 fn lock_error(error: Error) -> MigrateError {

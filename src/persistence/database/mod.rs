@@ -38,7 +38,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
-use sqlx::any::{AnyConnectOptions, AnyConnection};
+use sqlx::AnyConnection;
+use sqlx::any::AnyConnectOptions;
 use tokio::runtime::Handle;
 
 pub use audit::AuditEntry;
@@ -48,6 +49,7 @@ pub use dialect::Engine;
 pub use error::Error;
 pub use load::{Loaded, Part};
 pub use migrate::MigrateError;
+pub(crate) use attempts::PlacedAttempt;
 pub(crate) use orders::OrderRow;
 pub use users::{NewUser, User};
 pub use verify::{diff, verify_books};

@@ -1,8 +1,9 @@
 //! The table `orders`. Lines and attempts have tables of their own.
 
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
-use super::bulk::{BulkInsert, BulkSelect};
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words::{self, Standing};
 use super::{Engine, Error};
@@ -37,6 +38,22 @@ pub(super) const COLUMNS: [&str; 23] = [
     "standing",
 ];
 
+/// How many of the first columns every order has.
+pub(super) const CORE_COLUMNS: usize = 11;
+
+/// What an order has once it was shipped.
+pub(super) const AFTERMATH_COLUMNS: [&str; 9] = [
+    "carrier",
+    "tracking_number",
+    "shipped_at",
+    "delivered_at",
+    "return_until",
+    "return_requested_at",
+    "return_reason",
+    "restock_at",
+    "restocked",
+];
+
 /// What a change of an order can change.
 const CHANGING: [&str; 13] = [
     "state",
@@ -69,7 +86,6 @@ pub(crate) struct OrderRow {
 pub(super) struct Statements {
     insert: BulkInsert,
     overwrite: BulkInsert,
-    find: BulkSelect,
 }
 
 impl OrderRow {
@@ -88,7 +104,6 @@ impl Statements {
         Self {
             insert: BulkInsert::new("orders", &COLUMNS, ""),
             overwrite: BulkInsert::new("orders", &COLUMNS, &tail),
-            find: BulkSelect::new(&format!("{} WHERE o.id IN", select()), ""),
         }
     }
 
@@ -108,22 +123,21 @@ impl Statements {
     ) -> Result<(), Error> {
         self.overwrite.run(connection, rows, |values, row| put(values, row)).await
     }
+}
 
-    pub(super) async fn find(
-        &self,
-        connection: &mut AnyConnection,
-        ids: &[OrderId],
-    ) -> Result<Vec<OrderRow>, Error> {
-        let mut orders = Vec::with_capacity(ids.len());
-        let put_id = |values: &mut Values, id: &OrderId| values.id(id.get());
-        self.find
-            .run(connection, ids, put_id, |row| {
-                orders.push(read(row)?);
-                Ok(())
-            })
-            .await?;
-        Ok(orders)
-    }
+pub(super) async fn find(
+    connection: &mut AnyConnection,
+    ids: &[OrderId],
+) -> Result<Vec<OrderRow>, Error> {
+    let head = format!("{} WHERE o.id IN", select());
+    let put_id = |values: &mut Values, id: &OrderId| values.id(id.get());
+    let mut orders = Vec::with_capacity(ids.len());
+    select_by_keys(connection, &head, ids, "", put_id, |row| {
+        orders.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(orders)
 }
 
 /// The columns of an order, to be followed by conditions on `o`.

@@ -1,10 +1,18 @@
 //! The table `projection`: how far the rows follow the journal.
 
-use sqlx::any::AnyConnection;
+use futures_util::FutureExt;
+use sqlx::AnyConnection;
 
-use super::Error;
+use super::{Database, Error};
 use super::columns::Columns;
 use crate::persistence::journal::Position;
+
+impl Database {
+    /// The last record that the rows stand for. Ahead of the journal: acknowledged records are gone, do not start.
+    pub async fn position(&self) -> Result<Position, Error> {
+        self.read(|connection| read(connection).boxed()).await
+    }
+}
 
 pub(super) async fn read(connection: &mut AnyConnection) -> Result<Position, Error> {
     let row = sqlx::query(

@@ -1,9 +1,10 @@
 //! The table `products`.
 
 use sqlx::AssertSqlSafe;
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
-use super::bulk::{BulkInsert, BulkSelect};
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words;
 use super::{Engine, Error};
@@ -42,7 +43,6 @@ const ROWS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Statements {
     insert_or_overwrite: BulkInsert,
-    find: BulkSelect,
 }
 
 impl Statements {
@@ -50,37 +50,20 @@ impl Statements {
         let tail = engine.overwrite("id", COLUMNS.get(1..).unwrap_or_default());
         Self {
             insert_or_overwrite: BulkInsert::new("products", &COLUMNS, &tail),
-            find: BulkSelect::new(&format!("{} WHERE id IN", select()), ""),
         }
     }
 
     pub(super) async fn insert_or_overwrite(
         &self,
         connection: &mut AnyConnection,
-        products: &[Product],
+        products: &[&Product],
     ) -> Result<(), Error> {
         for chunk in products.chunks(ROWS_MAX) {
-            self.insert_or_overwrite.run(connection, chunk, put).await?;
+            self.insert_or_overwrite.run(connection, chunk, |values, product| put(values, product)).await?;
         }
         Ok(())
     }
 
-    /// Nobody has anything in hand of them: that is known to the orders.
-    pub(super) async fn find(
-        &self,
-        connection: &mut AnyConnection,
-        ids: &[ProductId],
-    ) -> Result<Vec<Product>, Error> {
-        let mut products = Vec::with_capacity(ids.len());
-        let put_id = |values: &mut Values, id: &ProductId| values.id(id.get());
-        self.find
-            .run(connection, ids, put_id, |row| {
-                products.push(read(row)?);
-                Ok(())
-            })
-            .await?;
-        Ok(products)
-    }
 }
 
 /// Nobody has anything in hand of them: that is known to the orders.
@@ -90,6 +73,22 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Product>, 
         .fetch_all(connection)
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Nobody has anything in hand of them: that is known to the orders.
+pub(super) async fn find(
+    connection: &mut AnyConnection,
+    ids: &[ProductId],
+) -> Result<Vec<Product>, Error> {
+    let head = format!("{} WHERE id IN", select());
+    let put_id = |values: &mut Values, id: &ProductId| values.id(id.get());
+    let mut products = Vec::with_capacity(ids.len());
+    select_by_keys(connection, &head, ids, "", put_id, |row| {
+        products.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(products)
 }
 
 fn select() -> String {
@@ -141,8 +140,12 @@ fn read(row: &AnyRow) -> Result<Product, Error> {
     let deleted = columns.flag()?;
     let window = read_window(&mut columns)?;
     let stock = read_stock(&mut columns)?;
-    let product = Product::new(id, details, restock_to, registered_at);
-    Ok(product.restore(window, stock, deleted, []))
+
+    let mut product = Product::new(id, details, restock_to, registered_at);
+    product.deleted = deleted;
+    product.window = window;
+    product.stock = stock;
+    Ok(product)
 }
 
 /// A product that was never scheduled has no window: all its columns are null.

@@ -1,7 +1,8 @@
 //! The table `users`: who may sign in, and as what. Names and addresses of people are not kept here.
 
 use futures_util::FutureExt;
-use sqlx::any::{AnyConnection, AnyRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};

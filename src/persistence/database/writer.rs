@@ -3,13 +3,13 @@
 //! It is opened on the projection's own thread, never shared, and thrown away after any error: a transaction whose end
 //! is unknown ends with its connection, and the position in SQL tells what became of it.
 
-use sqlx::any::AnyConnection;
+use sqlx::AnyConnection;
 use sqlx::{Any, ConnectOptions, Connection, Transaction};
 
 use super::attempts::PlacedAttempt;
 use super::{AuditRow, Database, Engine, Error, OrderRow};
 use super::{attempts, audit, connect, lines, orders, position, products};
-use crate::domain::{IdMap, Order, OrderId, Product, ProductId};
+use crate::domain::{Attempt, IdMap, OrderId, Product, ProductId};
 use crate::persistence::journal::Position;
 
 /// The statements of the projection, with their texts made once.
@@ -82,31 +82,25 @@ impl WriteTransaction<'_> {
     }
 
     pub(crate) async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Product>, Error> {
-        self.statements.products.find(&mut self.transaction, ids).await
+        products::find(&mut self.transaction, ids).await
     }
 
     /// Orders with their attempts, but without their lines.
     pub(crate) async fn orders(&mut self, ids: &[OrderId]) -> Result<Vec<OrderRow>, Error> {
-        let mut rows = self.statements.orders.find(&mut self.transaction, ids).await?;
+        let mut rows = orders::find(&mut self.transaction, ids).await?;
         let sequences: Vec<u64> = rows.iter().map(|row| row.order.sequence).collect();
-        let attempts = self
-            .statements
-            .attempts
-            .find(&mut self.transaction, &sequences)
-            .await?;
-        let mut by_sequence: IdMap<u64, &mut Order> = rows
-            .iter_mut()
-            .map(|row| (row.order.sequence, &mut row.order))
-            .collect();
+        let attempts = attempts::find(&mut self.transaction, &sequences).await?;
+        let mut by_sequence: IdMap<u64, Vec<Attempt>> = IdMap::default();
         for (sequence, attempt) in attempts {
-            if let Some(order) = by_sequence.get_mut(&sequence) {
-                order.attempts.push(attempt);
-            }
+            by_sequence.entry(sequence).or_default().push(attempt);
+        }
+        for row in &mut rows {
+            row.order.attempts = by_sequence.remove(&row.order.sequence).unwrap_or_default();
         }
         Ok(rows)
     }
 
-    pub(crate) async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+    pub(crate) async fn write_products(&mut self, products: &[&Product]) -> Result<(), Error> {
         self.statements
             .products
             .insert_or_overwrite(&mut self.transaction, products)
