@@ -4,8 +4,9 @@
 //! the postings. A hold ends by `now >= deadline`, whatever a timer does.
 
 use super::{
-    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line, OrderChange,
-    OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span, Timestamp,
+    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line,
+    OrderChange, OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span,
+    Timestamp,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]

@@ -28,7 +28,9 @@ pub use encode::encode;
 /// Why bytes are not an event. The checksum of the journal was right, so this is an older or a newer Layby, or a bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CodecError {
-    #[error("the record is of version {0}; this release reads version 1: was it written by a newer one?")]
+    #[error(
+        "the record is of version {0}; this release reads version 1: was it written by a newer one?"
+    )]
     Version(u8),
     #[error("{what} has the unknown tag {tag}: was the record written by a newer release?")]
     Tag { what: &'static str, tag: u8 },

@@ -52,7 +52,9 @@ impl Statements {
         connection: &mut AnyConnection,
         attempts: &[PlacedAttempt<'_>],
     ) -> Result<(), Error> {
-        self.insert_or_overwrite.run(connection, attempts, put).await
+        self.insert_or_overwrite
+            .run(connection, attempts, put)
+            .await
     }
 }
 

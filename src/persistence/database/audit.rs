@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::Error;
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};
-use super::Error;
 use crate::domain::{
-    AdminMark, BuyerId, Details, Money, ProductChange, ProductId, RequestId, RestockTo,
-    Timestamp, Window, WindowAct,
+    AdminMark, BuyerId, Details, Money, ProductChange, ProductId, RequestId, RestockTo, Timestamp,
+    Window, WindowAct,
 };
 use crate::persistence::journal::Position;
 

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use sqlx::AssertSqlSafe;
 use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::Error;

@@ -3,9 +3,9 @@
 //! SQL has signed numbers only. Times and fingerprints are 64 unsigned bits and keep them: a time is negative only
 //! after the year 294,000, and a fingerprint is never compared by size.
 
+use sqlx::Arguments;
 use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::Arguments;
 
 use super::Error;
 use crate::domain::{Currency, Money, Timestamp};

@@ -35,15 +35,23 @@ impl Default for Options {
 /// Why there is no database. Says where it was looked for and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("`{place}` is no address of a database; write sqlite:<file> or mysql://<user>:<password>@<host>:<port>/<database>")]
+    #[error(
+        "`{place}` is no address of a database; write sqlite:<file> or mysql://<user>:<password>@<host>:<port>/<database>"
+    )]
     Address { place: String },
-    #[error("no database answers at {place}: {source}; check that it runs and that the address is right")]
+    #[error(
+        "no database answers at {place}: {source}; check that it runs and that the address is right"
+    )]
     Unreachable { place: String, source: sqlx::Error },
-    #[error("the database at {place} refuses this user or password: {source}; check both, and GRANT the user access")]
+    #[error(
+        "the database at {place} refuses this user or password: {source}; check both, and GRANT the user access"
+    )]
     AccessDenied { place: String, source: sqlx::Error },
     #[error("there is no such database at {place}: {source}; run CREATE DATABASE first")]
     UnknownDatabase { place: String, source: sqlx::Error },
-    #[error("the server at {place} wants a way of signing in that is unsafe without TLS: {source}; add ?ssl-mode=REQUIRED to the address or use a unix socket")]
+    #[error(
+        "the server at {place} wants a way of signing in that is unsafe without TLS: {source}; add ?ssl-mode=REQUIRED to the address or use a unix socket"
+    )]
     InsecureSignIn { place: String, source: sqlx::Error },
     #[error("the database at {place} cannot be used: {source}")]
     Other { place: String, source: sqlx::Error },
@@ -116,7 +124,9 @@ pub(super) async fn prepare_writing(
 ) -> Result<(), sqlx::Error> {
     if engine == Engine::Sqlite {
         connection.execute("PRAGMA cache_size = -65536").await?;
-        connection.execute("PRAGMA wal_autocheckpoint = 8000").await?;
+        connection
+            .execute("PRAGMA wal_autocheckpoint = 8000")
+            .await?;
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ pub enum Error {
     #[error("there is a row with this key already")]
     Taken,
     /// A row that no release of Layby writes.
-    #[error("the database holds {what} that is no such thing; restore it, or drop the tables and let the journal fill them again")]
+    #[error(
+        "the database holds {what} that is no such thing; restore it, or drop the tables and let the journal fill them again"
+    )]
     Damaged { what: &'static str },
     #[error("the database was closed in the middle of a request")]
     Stopped,
@@ -74,7 +76,8 @@ fn mysql_heals(number: u16) -> bool {
         | 1040 | 1203 | 1226 // too many connections, of all or of the user
         | 1053 | 1079 // shutdown in progress
         | 1114 // table full
-        | 1158..=1161 // network errors
+        | 1158
+            ..=1161 // network errors
         | 1184 | 1927 | 3024 | 1969 | 1317 // connection aborted or killed, statement too slow or interrupted
         | 1205 // lock wait timeout
         | 1213 // deadlock

@@ -39,7 +39,11 @@ impl Statements {
         orders: impl Iterator<Item = &Order>,
     ) -> Result<(), Error> {
         let rows: Vec<(u64, i64, &Line)> = orders
-            .flat_map(|order| (0..).zip(&order.lines).map(|(ordinal, line)| (order.sequence, ordinal, line)))
+            .flat_map(|order| {
+                (0..)
+                    .zip(&order.lines)
+                    .map(|(ordinal, line)| (order.sequence, ordinal, line))
+            })
             .collect();
         self.insert.run(connection, &rows, put).await
     }
@@ -78,7 +82,9 @@ pub(super) fn read(row: &AnyRow) -> Result<LineRow, Error> {
     let mut columns = Columns::of(row);
     let sequence = columns.count("the sequence of a line")?;
     let product = ProductId::new(columns.id()?);
-    let units = u32::try_from(columns.number()?).ok().and_then(Quantity::new);
+    let units = u32::try_from(columns.number()?)
+        .ok()
+        .and_then(Quantity::new);
     let line = Line {
         product,
         quantity: units.ok_or(Error::Damaged { what: "a quantity" })?,

@@ -11,9 +11,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::columns::Columns;
 use super::words::Standing;
 use super::{Database, Engine, Error, attempts, lines, orders, position, products};
-use crate::domain::{
-    BuyerId, IdMap, Order, OrderId, Product, ProductId, Timestamp,
-};
+use crate::domain::{BuyerId, IdMap, Order, OrderId, Product, ProductId, Timestamp};
 use crate::persistence::journal::Position;
 
 /// The state of the shop after the record at `position`.
@@ -128,7 +126,7 @@ impl Scan {
     ) -> Result<(), Error> {
         let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(self.standing.number())
-            .bind(self.since.as_micros().cast_signed())
+            .bind(i64::try_from(self.since.as_micros()).unwrap_or(i64::MAX))
             .fetch(connection);
         while let Some(row) = rows.try_next().await? {
             show(&row)?;
@@ -138,7 +136,9 @@ impl Scan {
 }
 
 fn order_statement(scan: &Scan) -> String {
-    let columns = orders::COLUMNS.get(..orders::CORE_COLUMNS).unwrap_or_default();
+    let columns = orders::COLUMNS
+        .get(..orders::CORE_COLUMNS)
+        .unwrap_or_default();
     format!(
         "SELECT o.{}
          FROM orders o
@@ -305,7 +305,11 @@ async fn people(
         if order.bucket().is_some_and(|bucket| bucket.is_in_hand()) {
             for line in &order.lines {
                 let units = u64::from(line.quantity.get());
-                *people.entry(line.product).or_default().entry(order.buyer).or_default() += units;
+                *people
+                    .entry(line.product)
+                    .or_default()
+                    .entry(order.buyer)
+                    .or_default() += units;
             }
         }
     }
@@ -370,7 +374,11 @@ fn condition(part: &Part) -> String {
 }
 
 fn literals(ids: &[ProductId]) -> String {
-    or_none(ids.iter().map(|id| format!("X'{:032x}'", id.get())).collect())
+    or_none(
+        ids.iter()
+            .map(|id| format!("X'{:032x}'", id.get()))
+            .collect(),
+    )
 }
 
 /// An empty list is a syntax error on MySQL; nothing equals NULL.

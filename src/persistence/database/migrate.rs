@@ -65,11 +65,17 @@ const LOCK_TIMEOUT_SECS: i64 = 60;
 /// Why the tables are not what this release needs.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    #[error("the database has migration {version}, which this release does not know: it was changed by a newer one; start that release, or restore a backup")]
+    #[error(
+        "the database has migration {version}, which this release does not know: it was changed by a newer one; start that release, or restore a backup"
+    )]
     Newer { version: i64 },
-    #[error("migration {version} was changed after it ran here; restore the file that was released")]
+    #[error(
+        "migration {version} was changed after it ran here; restore the file that was released"
+    )]
     Changed { version: i64 },
-    #[error("another process has been changing the tables for {LOCK_TIMEOUT_SECS} s; wait for it and start again")]
+    #[error(
+        "another process has been changing the tables for {LOCK_TIMEOUT_SECS} s; wait for it and start again"
+    )]
     Locked,
     #[error("migration {version} is missing; run the migrations")]
     Missing { version: i64 },
@@ -130,7 +136,10 @@ async fn migrate_mysql(
 }
 
 async fn run(connection: &mut AnyConnection, migrator: &Migrator) -> Result<(), MigrateError> {
-    migrator.run_direct(None, connection, false).await.map_err(explain)
+    migrator
+        .run_direct(None, connection, false)
+        .await
+        .map_err(explain)
 }
 
 async fn wait_longer(connection: &mut AnyConnection) -> Result<(), Error> {
@@ -184,7 +193,13 @@ fn migrator(engine: Engine) -> Migrator {
     };
     let migrations = files.iter().map(|file| {
         let description = file.name.into();
-        Migration::new(file.version, description, MigrationType::Simple, file.sql.into_sql_str(), false)
+        Migration::new(
+            file.version,
+            description,
+            MigrationType::Simple,
+            file.sql.into_sql_str(),
+            false,
+        )
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_locking(false);

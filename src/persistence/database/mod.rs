@@ -37,11 +37,12 @@ mod words;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sqlx::AnyPool;
 use sqlx::AnyConnection;
+use sqlx::AnyPool;
 use sqlx::any::AnyConnectOptions;
 use tokio::runtime::Handle;
 
+pub(crate) use attempts::PlacedAttempt;
 pub use audit::AuditEntry;
 pub(crate) use audit::AuditRow;
 pub use connect::{ConnectError, Options};
@@ -49,7 +50,6 @@ pub use dialect::Engine;
 pub use error::Error;
 pub use load::{Loaded, Part};
 pub use migrate::MigrateError;
-pub(crate) use attempts::PlacedAttempt;
 pub(crate) use orders::OrderRow;
 pub use users::{NewUser, User};
 pub use verify::{diff, verify_books};

@@ -112,7 +112,9 @@ impl Statements {
         connection: &mut AnyConnection,
         rows: &[&OrderRow],
     ) -> Result<(), Error> {
-        self.insert.run(connection, rows, |values, row| put(values, row)).await
+        self.insert
+            .run(connection, rows, |values, row| put(values, row))
+            .await
     }
 
     /// For rows that are there: an UPDATE of many rows that each engine understands.
@@ -121,7 +123,9 @@ impl Statements {
         connection: &mut AnyConnection,
         rows: &[&OrderRow],
     ) -> Result<(), Error> {
-        self.overwrite.run(connection, rows, |values, row| put(values, row)).await
+        self.overwrite
+            .run(connection, rows, |values, row| put(values, row))
+            .await
     }
 }
 
@@ -223,7 +227,9 @@ pub(super) fn read_aftermath(columns: &mut Columns<'_>) -> Result<Option<Afterma
         return_requested_at: columns.time_or_null()?,
         return_reason: columns.text_or_null()?.unwrap_or_default().into(),
         restock_at: columns.time_or_null()?,
-        restocked: columns.number_or_null()?.is_some_and(|restocked| restocked != 0),
+        restocked: columns
+            .number_or_null()?
+            .is_some_and(|restocked| restocked != 0),
     };
     Ok(shipped_at.is_some().then_some(aftermath))
 }

@@ -1,8 +1,8 @@
 //! Orders and audit entries for people to read, a page at a time.
 
 use futures_util::FutureExt;
-use sqlx::AssertSqlSafe;
 use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::columns::Columns;

@@ -3,8 +3,8 @@
 use futures_util::FutureExt;
 use sqlx::AnyConnection;
 
-use super::{Database, Error};
 use super::columns::Columns;
+use super::{Database, Error};
 use crate::persistence::journal::Position;
 
 impl Database {

@@ -1,16 +1,14 @@
 //! The table `products`.
 
-use sqlx::AssertSqlSafe;
 use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words;
 use super::{Engine, Error};
-use crate::domain::{
-    Details, Product, ProductId, Span, Stock, Window,
-};
+use crate::domain::{Details, Product, ProductId, Span, Stock, Window};
 
 /// In the order in which `read` and `put` go through them.
 const COLUMNS: [&str; 21] = [
@@ -59,11 +57,12 @@ impl Statements {
         products: &[&Product],
     ) -> Result<(), Error> {
         for chunk in products.chunks(ROWS_MAX) {
-            self.insert_or_overwrite.run(connection, chunk, |values, product| put(values, product)).await?;
+            self.insert_or_overwrite
+                .run(connection, chunk, |values, product| put(values, product))
+                .await?;
         }
         Ok(())
     }
-
 }
 
 /// Nobody has anything in hand of them: that is known to the orders.

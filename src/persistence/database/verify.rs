@@ -113,7 +113,9 @@ fn compare_books(
     faults: &mut Vec<String>,
 ) {
     for product in recounted.keys().filter(|id| !counted.contains_key(*id)) {
-        faults.push(format!("product {product}: orders name it, but there is no such product"));
+        faults.push(format!(
+            "product {product}: orders name it, but there is no such product"
+        ));
     }
     for (product, books) in counted {
         let units = |bucket| {
@@ -133,11 +135,15 @@ fn compare_books(
                 ));
             }
             if books.deleted && in_orders != 0 {
-                faults.push(format!("product {product}: deleted with {in_orders} units {name}"));
+                faults.push(format!(
+                    "product {product}: deleted with {in_orders} units {name}"
+                ));
             }
         }
         for (name, counter) in books.others.iter().filter(|(_, counter)| *counter < 0) {
-            faults.push(format!("product {product}: {name} is {counter}, below zero"));
+            faults.push(format!(
+                "product {product}: {name} is {counter}, below zero"
+            ));
         }
     }
 }
@@ -164,7 +170,9 @@ async fn wrong_totals(
         let order = OrderId::new(columns.id()?);
         let total = columns.number()?;
         let lines = columns.number()?;
-        tell(faults, || format!("order {order}: its total is {total}, but its lines make {lines}"));
+        tell(faults, || {
+            format!("order {order}: its total is {total}, but its lines make {lines}")
+        });
     }
     Ok(())
 }
@@ -181,7 +189,9 @@ async fn lost_lines(connection: &mut AnyConnection, faults: &mut Vec<String>) ->
         let mut columns = Columns::of(&row);
         let sequence = columns.number()?;
         let product = ProductId::new(columns.id()?);
-        tell(faults, || format!("product {product}: a line belongs to record {sequence}, which is no order"));
+        tell(faults, || {
+            format!("product {product}: a line belongs to record {sequence}, which is no order")
+        });
     }
     Ok(())
 }
@@ -199,7 +209,9 @@ async fn lost_attempts(
     .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let sequence = Columns::of(&row).number()?;
-        tell(faults, || format!("a payment attempt belongs to record {sequence}, which is no order"));
+        tell(faults, || {
+            format!("a payment attempt belongs to record {sequence}, which is no order")
+        });
     }
     Ok(())
 }
@@ -211,16 +223,35 @@ async fn lost_attempts(
 pub fn diff(left: &Loaded, right: &Loaded) -> Vec<String> {
     let mut faults = Vec::new();
     if left.position != right.position {
-        faults.push(format!("position: {} and {}", left.position, right.position));
+        faults.push(format!(
+            "position: {} and {}",
+            left.position, right.position
+        ));
     }
     let products = |state: &Loaded| -> BTreeMap<ProductId, Product> {
-        state.products.iter().map(|it| (it.id, it.clone())).collect()
+        state
+            .products
+            .iter()
+            .map(|it| (it.id, it.clone()))
+            .collect()
     };
-    diff_maps("product", &products(left), &products(right), &mut faults, diff_product);
+    diff_maps(
+        "product",
+        &products(left),
+        &products(right),
+        &mut faults,
+        diff_product,
+    );
     let orders = |state: &Loaded| -> BTreeMap<OrderId, Order> {
         state.orders.iter().map(|it| (it.id, it.clone())).collect()
     };
-    diff_maps("order", &orders(left), &orders(right), &mut faults, diff_order);
+    diff_maps(
+        "order",
+        &orders(left),
+        &orders(right),
+        &mut faults,
+        diff_order,
+    );
     faults
 }
 
@@ -249,8 +280,18 @@ fn diff_product(left: &Product, right: &Product) -> Vec<String> {
     let people = |product: &Product| -> BTreeMap<_, _> { product.people().collect() };
     let mut found = Vec::new();
     differ("details", &left.details, &right.details, &mut found);
-    differ("restock_to", &left.restock_to, &right.restock_to, &mut found);
-    differ("registered_at", &left.registered_at, &right.registered_at, &mut found);
+    differ(
+        "restock_to",
+        &left.restock_to,
+        &right.restock_to,
+        &mut found,
+    );
+    differ(
+        "registered_at",
+        &left.registered_at,
+        &right.registered_at,
+        &mut found,
+    );
     differ("window", &left.window, &right.window, &mut found);
     differ("stock", &left.stock, &right.stock, &mut found);
     differ("deleted", &left.deleted, &right.deleted, &mut found);
@@ -272,7 +313,9 @@ fn diff_order(left: &Order, right: &Order) -> Vec<String> {
 
 fn differ<T: PartialEq + Debug>(what: &str, left: &T, right: &T, found: &mut Vec<String>) {
     if left != right {
-        found.push(format!("{what} is {left:?} in the first and {right:?} in the second"));
+        found.push(format!(
+            "{what} is {left:?} in the first and {right:?} in the second"
+        ));
     }
 }
 

@@ -77,7 +77,11 @@ impl Statements {
 
 impl WriteTransaction<'_> {
     /// Says whether the position was the expected one. Comes first: it keeps any other writer out until the end.
-    pub(crate) async fn advance(&mut self, expected: Position, new: Position) -> Result<bool, Error> {
+    pub(crate) async fn advance(
+        &mut self,
+        expected: Position,
+        new: Position,
+    ) -> Result<bool, Error> {
         position::advance(&mut self.transaction, expected, new).await
     }
 
@@ -108,16 +112,28 @@ impl WriteTransaction<'_> {
     }
 
     pub(crate) async fn insert_orders(&mut self, rows: &[&OrderRow]) -> Result<(), Error> {
-        self.statements.orders.insert(&mut self.transaction, rows).await?;
+        self.statements
+            .orders
+            .insert(&mut self.transaction, rows)
+            .await?;
         let orders = rows.iter().map(|row| &row.order);
-        self.statements.lines.insert(&mut self.transaction, orders).await
+        self.statements
+            .lines
+            .insert(&mut self.transaction, orders)
+            .await
     }
 
     pub(crate) async fn overwrite_orders(&mut self, rows: &[&OrderRow]) -> Result<(), Error> {
-        self.statements.orders.overwrite(&mut self.transaction, rows).await
+        self.statements
+            .orders
+            .overwrite(&mut self.transaction, rows)
+            .await
     }
 
-    pub(crate) async fn write_attempts(&mut self, attempts: &[PlacedAttempt<'_>]) -> Result<(), Error> {
+    pub(crate) async fn write_attempts(
+        &mut self,
+        attempts: &[PlacedAttempt<'_>],
+    ) -> Result<(), Error> {
         self.statements
             .attempts
             .insert_or_overwrite(&mut self.transaction, attempts)
@@ -125,7 +141,10 @@ impl WriteTransaction<'_> {
     }
 
     pub(crate) async fn insert_audit(&mut self, rows: &[AuditRow]) -> Result<(), Error> {
-        self.statements.audit.insert(&mut self.transaction, rows).await
+        self.statements
+            .audit
+            .insert(&mut self.transaction, rows)
+            .await
     }
 
     pub(crate) async fn commit(self) -> Result<(), Error> {

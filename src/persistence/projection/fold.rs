@@ -14,10 +14,15 @@ use crate::persistence::journal::Position;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Disagreement {
     #[error("record {position} changes product {product}, of which SQL knows nothing")]
-    NoSuchProduct { position: Position, product: ProductId },
+    NoSuchProduct {
+        position: Position,
+        product: ProductId,
+    },
     #[error("record {position} changes order {order}, of which SQL knows nothing")]
     NoSuchOrder { position: Position, order: OrderId },
-    #[error("record {position} takes {units} units of product {product} from where SQL has fewer: {posting:?}")]
+    #[error(
+        "record {position} takes {units} units of product {product} from where SQL has fewer: {posting:?}"
+    )]
     MissingUnits {
         position: Position,
         product: ProductId,
@@ -57,7 +62,9 @@ impl Needs {
                 products.entry(posting.product).or_insert(true);
             });
             match event {
-                Event::ProductChanged { product, change, .. } => {
+                Event::ProductChanged {
+                    product, change, ..
+                } => {
                     let old = !matches!(change, ProductChange::Registered { .. });
                     products.entry(*product).or_insert(old);
                 }
@@ -225,7 +232,11 @@ impl Fold {
 
     /// Attempts that SQL does not have, or not so.
     pub(super) fn attempts(&self) -> Vec<PlacedAttempt<'_>> {
-        let mut changed: Vec<_> = self.orders.values().flat_map(FoldedOrder::attempts).collect();
+        let mut changed: Vec<_> = self
+            .orders
+            .values()
+            .flat_map(FoldedOrder::attempts)
+            .collect();
         changed.sort_unstable_by_key(|placed| (placed.sequence, placed.ordinal));
         changed
     }

@@ -103,7 +103,9 @@ impl Progress {
     }
 
     pub(super) fn advance(&self, position: Position, records: u64) {
-        self.shared.position.store(position.get(), Ordering::Release);
+        self.shared
+            .position
+            .store(position.get(), Ordering::Release);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
         self.shared.records.fetch_add(records, Ordering::Relaxed);
         self.shared.moved.send_modify(|it| it.position = position);

@@ -20,7 +20,9 @@ pub enum ProjectError {
     #[error("the projection stands at {position} and cannot go on with record {first}")]
     Gap { position: Position, first: Position },
     /// Somebody else moves the position too.
-    #[error("the projection no longer stands at {expected}: another process projects into this database")]
+    #[error(
+        "the projection no longer stands at {expected}: another process projects into this database"
+    )]
     Moved { expected: Position },
     /// The end of the transaction is not known.
     #[error("no answer within {after:?}")]
@@ -86,7 +88,10 @@ impl Projector {
         let mut position = self.position;
         for (next, _) in batch {
             if *next != position.next() {
-                return Err(ProjectError::Gap { position, first: *next });
+                return Err(ProjectError::Gap {
+                    position,
+                    first: *next,
+                });
             }
             position = *next;
         }

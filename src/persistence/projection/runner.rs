@@ -6,9 +6,9 @@
 //! **Invariant:** no record is skipped and none is projected twice. A batch is tried again until SQL has it; what cannot
 //! be tried again ends the projection, and the reason names the record.
 
+use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::io;
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -50,11 +50,20 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StopReason {
     #[error("the projection stopped at {position}: {source}")]
-    Journal { position: Position, source: ReadError },
+    Journal {
+        position: Position,
+        source: ReadError,
+    },
     #[error("the projection stopped: record {position} cannot be read: {source}")]
-    Record { position: Position, source: CodecError },
+    Record {
+        position: Position,
+        source: CodecError,
+    },
     #[error("the projection stopped at {position}: {source}")]
-    Project { position: Position, source: ProjectError },
+    Project {
+        position: Position,
+        source: ProjectError,
+    },
     #[error("the projection's thread could not be started: {0}")]
     Thread(#[from] io::Error),
     #[error("the projection panicked; see the message above")]

@@ -32,7 +32,15 @@ fn a_history_in_random_batches_is_loaded_as_it_was_folded() {
         println!("seed {seed}");
         let shop = Shop::after(seed, 3_000);
         project(store, &shop.batch(), &mut Dice::new(seed)).await;
-        for keep_since in [Timestamp::ZERO, Timestamp::MAX, shop.orders.values().nth(9).map(|it: &Order| it.placed_at).unwrap_or_default()] {
+        for keep_since in [
+            Timestamp::ZERO,
+            Timestamp::MAX,
+            shop.orders
+                .values()
+                .nth(9)
+                .map(|it: &Order| it.placed_at)
+                .unwrap_or_default(),
+        ] {
             check_equal(store, &shop.live(keep_since), keep_since).await;
         }
         let faults = verify_books(&store.database).await.expect("a check");

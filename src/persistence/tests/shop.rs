@@ -192,7 +192,9 @@ impl Shop {
             8 => act(WindowAct::Open),
             9 if dice.below(20) == 0 => act(WindowAct::Close),
             10 if dice.below(10) == 0 => product.decide_delete().map(|it| (it, Vec::new())),
-            _ => product.decide_edit(details(dice)).map(|it| (it, Vec::new())),
+            _ => product
+                .decide_edit(details(dice))
+                .map(|it| (it, Vec::new())),
         };
         if let Ok((change, postings)) = decided {
             self.change_product(id, dice, change, postings);
@@ -259,9 +261,10 @@ impl Shop {
         }
         let attempt = order.attempts.last().map(|it| it.id).unwrap_or_default();
         let can_reclaim = |order: &Order| {
-            order.lines.iter().all(|line| {
-                self.products[&line.product].can_reclaim(order.buyer, line.quantity)
-            })
+            order
+                .lines
+                .iter()
+                .all(|line| self.products[&line.product].can_reclaim(order.buyer, line.quantity))
         };
         let outcome = |outcome| order.decide_outcome(attempt, outcome, &can_reclaim);
         let decided = match dice.below(14) {
