@@ -4,8 +4,9 @@
 //! the postings. A hold ends by `now >= deadline`, whatever a timer does.
 
 use super::{
-    AddressId, Attempt, AttemptId, AttemptState, BuyerId, Fingerprint, KeyHash, Line, OrderChange,
-    OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span, Timestamp,
+    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line,
+    OrderChange, OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span,
+    Timestamp,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -82,6 +83,27 @@ pub struct Aftermath {
     pub restocked: bool,
 }
 
+impl OrderState {
+    /// Where the units of an order in this state are; those of a returned one are nowhere once they are `restocked`.
+    pub const fn bucket(self, restocked: bool) -> Option<Bucket> {
+        match self {
+            Self::Held | Self::Paying | Self::CancelRequested => Some(Bucket::Held),
+            Self::Paid
+            | Self::Shipped
+            | Self::Delivered
+            | Self::Completed
+            | Self::ReturnRequested => Some(Bucket::Sold),
+            Self::Returned if !restocked => Some(Bucket::Returning),
+            Self::Returned
+            | Self::Refunding
+            | Self::Cancelled
+            | Self::Expired
+            | Self::PaidUnfulfilled
+            | Self::Refunded => None,
+        }
+    }
+}
+
 type Decision = Result<Option<(OrderChange, Release)>, Rejection>;
 
 impl Order {
@@ -149,6 +171,12 @@ impl Order {
                 .attempts
                 .iter()
                 .all(|attempt| !attempt.is_pending() && attempt.refund != RefundState::Due)
+    }
+
+    /// Where the units of the order are: in which bucket of their products, if in any.
+    pub fn bucket(&self) -> Option<Bucket> {
+        let restocked = self.aftermath.as_deref().is_some_and(|it| it.restocked);
+        self.state.bucket(restocked)
     }
 
     /// An end of the state machine. An expired or cancelled order may still see a late payment come and go back.

@@ -122,6 +122,16 @@ impl Product {
         }
     }
 
+    /// The product, with what each of `people` has in hand: the last step of reading it back. When their holds end is
+    /// noted by [`Product::move_hold_end`] for each order.
+    #[must_use]
+    pub fn restore(mut self, people: impl IntoIterator<Item = (BuyerId, u64)>) -> Self {
+        for (buyer, units) in people {
+            self.give(buyer, units);
+        }
+        self
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             id: self.id,

@@ -73,6 +73,19 @@ impl Stock {
         .expect("the stock of a product overflowed")
     }
 
+    /// Units in a bucket; there is no end to what is outside.
+    pub const fn units(&self, bucket: Bucket) -> u64 {
+        match bucket {
+            Bucket::Outside => u64::MAX,
+            Bucket::Available => self.available,
+            Bucket::Held => self.held,
+            Bucket::Offered => self.offered,
+            Bucket::Sold => self.sold,
+            Bucket::Returning => self.returning,
+            Bucket::Withdrawn => self.withdrawn,
+        }
+    }
+
     pub fn availability(&self) -> Availability {
         if self.available > 0 {
             Availability::Available
