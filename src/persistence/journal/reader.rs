@@ -11,7 +11,7 @@ use std::{ops::Range, sync::Arc};
 use super::batch::BATCH_BYTES_MAX;
 use super::format::{
     Chain, FRAME_HEADER_BYTES, Flaw, Frame, FrameKind, HEADER_BLOCK_BYTES, RecordsIn,
-    SegmentHeader, claimed_bytes,
+    SegmentHeader, claimed_bytes, length,
 };
 use super::retained::{Retained, Segment};
 use super::{DiskFile, JournalReader, Position, ReadError, Records, io_failure};
@@ -255,7 +255,7 @@ impl<F: DiskFile> Segment<F> {
     /// Whether the file still starts with the header of this segment. A recycled one has another before it has
     /// anything else.
     fn is_still_itself(&self) -> bool {
-        let mut block = vec![0; HEADER_BLOCK_BYTES as usize];
+        let mut block = vec![0; length(HEADER_BLOCK_BYTES)];
         match self
             .file
             .read_at(&mut block, 0)
@@ -279,14 +279,13 @@ impl Window {
 
     /// For an offset that the window holds.
     fn index_of(&self, offset: u64) -> usize {
-        (offset - self.offset) as usize
+        length(offset - self.offset)
     }
 
     fn fill(&mut self, file: &impl DiskFile, offset: u64, bytes: u64) -> std::io::Result<()> {
         self.offset = offset;
         self.bytes.clear();
-        self.bytes
-            .resize(usize::try_from(bytes).map_err(std::io::Error::other)?, 0);
+        self.bytes.resize(length(bytes), 0);
         let read = file.read_at(&mut self.bytes, offset);
         // What was not read must not pass for zeros on the disk.
         self.bytes.truncate(*read.as_ref().unwrap_or(&0));

@@ -25,7 +25,7 @@ use std::{
 
 use tracing::warn;
 
-use super::format::{HEADER_BLOCK_BYTES, is_blank, numbered, segment_name};
+use super::format::{HEADER_BLOCK_BYTES, is_blank, length, numbered, segment_name};
 use super::{Disk, DiskFile, OpenError, SparePreparation, io_failure};
 
 /// With this many ready, another one is filled only after one was taken.
@@ -252,7 +252,7 @@ impl<D: Disk> Workshop<D> {
         if file.bytes()? != self.segment_bytes {
             return Ok(None);
         }
-        let mut start = vec![0; HEADER_BLOCK_BYTES as usize];
+        let mut start = vec![0; length(HEADER_BLOCK_BYTES)];
         file.read_at(&mut start, 0)?;
         Ok(Some(Spare {
             name: name.to_owned(),
@@ -288,7 +288,7 @@ impl<D: Disk> Workshop<D> {
                 return Err(io::Error::from(io::ErrorKind::Interrupted));
             }
             let chunk_bytes = (self.segment_bytes - offset).min(FILL_CHUNK_BYTES as u64);
-            file.write_at(&zeros[..chunk_bytes as usize], offset)?;
+            file.write_at(&zeros[..length(chunk_bytes)], offset)?;
             offset += chunk_bytes;
         }
         file.sync_data()

@@ -23,6 +23,8 @@ pub struct FaultPlan {
     /// Fails a sync of a file or of the directory. What a file had not synced is lost, kept or torn there and then, and
     /// later syncs succeed without it.
     pub sync: Option<u64>,
+    /// Refuses to create, rename or remove a file.
+    pub name_change: Option<u64>,
     /// Cuts the power at a call of any kind: that call and all later ones fail until [`SimDisk::crash`].
     pub power_cut: Option<u64>,
 }
@@ -41,6 +43,7 @@ pub struct FaultsFired {
     pub writes_broken: u64,
     pub writes_cut_short: u64,
     pub syncs_failed: u64,
+    pub name_changes_refused: u64,
     pub power_cuts: u64,
     /// Fates of writes that a power cut or a failed sync found unsynced.
     pub writes_kept: u64,
@@ -49,6 +52,25 @@ pub struct FaultsFired {
     pub writes_scattered: u64,
     pub writes_zeroed: u64,
     pub names_lost: u64,
+}
+
+impl FaultsFired {
+    /// Every counter with its name, for a report and for a check that none is zero.
+    pub fn counts(&self) -> [(&'static str, u64); 11] {
+        [
+            ("writes broken", self.writes_broken),
+            ("writes cut short", self.writes_cut_short),
+            ("syncs failed", self.syncs_failed),
+            ("name changes refused", self.name_changes_refused),
+            ("power cuts", self.power_cuts),
+            ("writes kept", self.writes_kept),
+            ("writes dropped", self.writes_dropped),
+            ("writes torn", self.writes_torn),
+            ("writes scattered", self.writes_scattered),
+            ("writes zeroed", self.writes_zeroed),
+            ("names lost", self.names_lost),
+        ]
+    }
 }
 
 /// A directory on the simulated disk. Clones share it; after a [`SimDisk::crash`] only the handle it returns works.
@@ -88,7 +110,8 @@ impl SimDisk {
     /// Replaces the plan and starts counting anew.
     pub fn plan(&self, plan: FaultPlan) {
         let mut state = self.state.lock();
-        (state.plan, state.calls, state.writes, state.syncs) = (plan, 0, 0, 0);
+        state.plan = plan;
+        (state.calls, state.writes, state.syncs, state.name_changes) = (0, 0, 0, 0);
     }
 
     /// Calls of any kind since the last plan.

@@ -8,7 +8,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{FaultPlan, FaultsFired, WriteFault};
-use crate::persistence::journal::format::SECTOR_BYTES;
+use crate::persistence::journal::format::{SECTOR_BYTES, length};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -18,6 +18,7 @@ pub(super) struct State {
     pub(super) calls: u64,
     pub(super) writes: u64,
     pub(super) syncs: u64,
+    pub(super) name_changes: u64,
     pub(super) fired: FaultsFired,
     pub(super) power_is_off: bool,
     /// Counts the crashes; handles from before one are dead.
@@ -69,6 +70,7 @@ impl State {
             calls: 0,
             writes: 0,
             syncs: 0,
+            name_changes: 0,
             fired: FaultsFired::default(),
             power_is_off: false,
             epoch: 0,
@@ -137,25 +139,29 @@ impl State {
         }
         let inode = self.new_inode();
         self.inodes.insert(inode, Inode::default());
-        self.change_name(NameChange::Added { name, inode });
+        self.change_name(NameChange::Added { name, inode })?;
         Ok(inode)
     }
 
     pub(super) fn rename(&mut self, from: String, to: String) -> io::Result<()> {
         let inode = self.find(&from)?;
-        self.change_name(NameChange::Moved { from, to, inode });
-        Ok(())
+        self.change_name(NameChange::Moved { from, to, inode })
     }
 
     pub(super) fn remove(&mut self, name: String) -> io::Result<()> {
         self.find(&name)?;
-        self.change_name(NameChange::Removed { name });
-        Ok(())
+        self.change_name(NameChange::Removed { name })
     }
 
-    fn change_name(&mut self, change: NameChange) {
+    fn change_name(&mut self, change: NameChange) -> io::Result<()> {
+        self.name_changes += 1;
+        if self.plan.name_change == Some(self.name_changes) {
+            self.fired.name_changes_refused += 1;
+            return Err(input_output_error());
+        }
         change.apply(&mut self.names);
         self.names_unsynced.push(change);
+        Ok(())
     }
 
     pub(super) fn sync_names(&mut self) -> io::Result<()> {
@@ -341,7 +347,7 @@ impl Write {
 
     /// The write cut at the borders of sectors, as ranges of the file.
     fn sectors(&self) -> Vec<(usize, usize)> {
-        let sector_bytes = SECTOR_BYTES as usize;
+        let sector_bytes = length(SECTOR_BYTES);
         let end = self.offset + self.bytes.len();
         let mut sectors = Vec::with_capacity(self.bytes.len() / sector_bytes + 2);
         let mut start = self.offset;

@@ -254,6 +254,32 @@ fn a_write_that_never_happened_is_noticed_by_the_next_frame() {
     }
 }
 
+/// Two machines go on from the same copy. A frame of one, put into the other's journal at its very place, has the right
+/// journal, segment, offset and sequence; only what came before it is another.
+#[test]
+fn a_frame_from_another_past_is_refused() {
+    let one = disk_with(3);
+    let other = one.copy(1);
+    for (disk, filler) in [(&one, 1), (&other, 2)] {
+        let (mut journal, _) = open_sim(disk).expect("a good journal");
+        for _ in 0..3 {
+            journal
+                .append(&batch_of([vec![filler; 40]]))
+                .expect("a working disk");
+        }
+    }
+    let name = segment_name(1);
+    let foreign = other.read_file(&name).expect("listed");
+    let mut content = one.read_file(&name).expect("listed");
+    let frame = frames(&content).swap_remove(2);
+    content[frame.clone()].copy_from_slice(&foreign[frame.clone()]);
+    one.write_file(&name, &content);
+    assert_eq!(
+        damage(open_sim(&one)),
+        (name, frame.start as u64, Flaw::Chain)
+    );
+}
+
 #[test]
 fn a_truncated_segment_in_the_middle_is_damage() {
     let disk = disk_with(60);

@@ -9,7 +9,8 @@ mod switching;
 mod torn_tail;
 
 use super::format::{
-    FRAME_HEADER_BYTES, HEADER_BLOCK_BYTES, SECTOR_BYTES, SegmentHeader, segment_name,
+    FRAME_HEADER_BYTES, Frame, HEADER_BLOCK_BYTES, Place, SECTOR_BYTES, SegmentHeader, length,
+    segment_name,
 };
 use super::*;
 
@@ -119,16 +120,18 @@ pub(super) fn frames(content: &[u8]) -> Vec<std::ops::Range<usize>> {
     let (header, _) = SegmentHeader::decode(content).expect("a good header");
     let mut frames = Vec::new();
     let mut start = HEADER_BLOCK_BYTES as usize;
-    while let Some(id) = format::segment_of_stale_frame(&content[start..], header.journal_id) {
-        assert!(id <= header.segment_id);
-        if id < header.segment_id {
-            break;
-        }
-        let bytes = format::claimed_bytes(&content[start..]).expect("a frame") as usize;
-        frames.push(start..start + bytes);
-        start += bytes;
+    loop {
+        let place = Place {
+            journal_id: header.journal_id,
+            segment_id: header.segment_id,
+            offset: start as u64,
+        };
+        let Ok(frame) = Frame::decode(&content[start..], place) else {
+            return frames;
+        };
+        frames.push(start..start + length(frame.bytes()));
+        start += length(frame.bytes());
     }
-    frames
 }
 
 /// The damage that an opening reports, as segment and offset.

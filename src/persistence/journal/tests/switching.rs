@@ -40,6 +40,52 @@ fn stale_frames_of_a_recycled_segment_are_not_taken_for_later_ones() {
     );
 }
 
+/// Old frames of all sizes, so that the log ends in the middle of one.
+#[test]
+fn the_end_of_a_recycled_segment_is_clean_wherever_it_is() {
+    let (disk, mut journal) = recycled_disk();
+    for round in 1..=60 {
+        let position = append(&mut journal, 1 + round * 7 % 19).expect("a working disk");
+        journal.release_through(position);
+        let (_, recovery) = open_sim(&disk.copy(1)).expect("stale bytes are no damage");
+        assert_eq!((recovery.last, recovery.torn_tail), (position, None));
+    }
+}
+
+/// Somebody restored a directory from two backups: a spare holds the very segment that comes next, of another journal.
+#[test]
+fn frames_of_another_journal_in_a_spare_are_not_taken_for_later_ones() {
+    let disk = disk_with(3);
+    let other = SimDisk::new(1);
+    let options = Options {
+        journal_id: Some(99),
+        ..tiny_options()
+    };
+    let (mut journal, _) = FileJournal::open(other.clone(), options).expect("an empty disk");
+    append_through(&mut journal, 60, 3);
+    disk.remove_file("spare-0000000000000001.seg");
+    disk.write_file(
+        "spare-0000000000000002.seg",
+        &other.read_file(&segment_name(2)).expect("listed"),
+    );
+    let (mut journal, _) = open_sim(&disk).expect("a good journal");
+    while segments(&disk).len() == 1 {
+        append(&mut journal, 3).expect("a working disk");
+    }
+    append(&mut journal, 1).expect("a working disk");
+    let last = journal.position().get();
+    drop(journal);
+    let (name, content) = newest(&disk);
+    let end = frames(&content).pop().expect("a frame").end;
+    assert_eq!(name, segment_name(2));
+    assert!(
+        !format::is_blank(&content[end..]),
+        "nothing was left of the other journal"
+    );
+    let (journal, _) = open_sim(&disk).expect("foreign frames are no damage");
+    check_history(&journal, 1, last);
+}
+
 #[test]
 fn a_flipped_bit_in_a_recycled_segment_is_not_an_earlier_end() {
     let (disk, mut journal) = recycled_disk();

@@ -186,3 +186,17 @@ fn a_frame_inside_a_record_is_not_a_frame() {
     assert!(recovery.torn_tail.is_some());
     check_history(&journal, 1, 9);
 }
+
+#[test]
+fn the_copy_in_quarantine_survives_a_power_cut() {
+    let (disk, segment, frame) = disk_with_a_long_last_batch();
+    for seed in 0..50 {
+        let torn_disk = disk.copy(seed);
+        let mut torn = disk.read_file(&segment).expect("a segment");
+        torn[frame.start + 100] ^= 1;
+        torn_disk.write_file(&segment, &torn);
+        let (_, recovery) = open_sim(&torn_disk).expect("a torn tail is no damage");
+        let quarantine = recovery.torn_tail.expect("the last batch").quarantine;
+        check_quarantine(&torn_disk.crash(), &quarantine, &torn[frame.clone()]);
+    }
+}
