@@ -1,0 +1,125 @@
+//! The peers that are Layby itself: one server, different products.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::{Bench, Peer, Started};
+use crate::api::{Admin, BuyerCalls, Hold, Window};
+use crate::buyers::Buyer;
+use crate::clock::Clock;
+use crate::http::{KeySource, Limits, Pool};
+use crate::server::Server;
+use crate::workload::{SOLD_OUT, Workload};
+
+/// More than any comparison sells.
+const PLENTY: u64 = 10_000_000;
+const PER_PERSON_PLENTY: u32 = 1_000_000;
+/// No hold expires while it is measured, so that expiry is not part of the figure.
+const HOLD_SECONDS: u32 = 1_800;
+const ADMIN_CONNECTIONS: usize = 1;
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) async fn start(bench: &Bench, peer: Peer) -> Result<Started> {
+    let server = bench
+        .server
+        .as_ref()
+        .context("a peer needs Layby, and none was prepared")?;
+    let buyers = bench.buyers()?;
+    let shop = Shop::new(server);
+    let workload = match peer {
+        Peer::SoldOut => shop.sold_out(&buyers).await?,
+        Peer::Products(count) => shop.ordering(&buyers, count).await?,
+        Peer::Journey => Workload {
+            pays: true,
+            ..shop.ordering(&buyers, 1).await?
+        },
+        Peer::Layby | Peer::NoOp => shop.ordering(&buyers, 1).await?,
+    };
+    Ok(Started {
+        peer,
+        workload,
+        _process: None,
+    })
+}
+
+/// The admin's side of a comparison.
+struct Shop {
+    admin: Admin,
+    clock: Clock,
+}
+
+impl Shop {
+    fn new(server: &Server) -> Self {
+        let clock = Clock::start();
+        let limits = Limits {
+            connections_max: ADMIN_CONNECTIONS,
+            answer_timeout: LIMIT,
+            give_up_after: LIMIT,
+        };
+        let pool = Pool::new(server.address.clone(), clock, limits);
+        Self {
+            admin: Admin {
+                pool,
+                token: server.admin_token.clone(),
+            },
+            clock,
+        }
+    }
+
+    async fn ordering(&self, buyers: &[Buyer], count: u32) -> Result<Workload> {
+        let mut products = Vec::new();
+        for _ in 0..count {
+            products.push(self.open_product(PLENTY).await?);
+        }
+        Ok(Workload::ordering(
+            self.admin.pool.address(),
+            buyers,
+            &products,
+        ))
+    }
+
+    /// A product whose only unit is sold before the measurement.
+    async fn sold_out(&self, buyers: &[Buyer]) -> Result<Workload> {
+        let product = self.open_product(1).await?;
+        let buyer = buyers.first().context("no buyers")?;
+        self.buy(product, buyer)
+            .await
+            .context("the only unit could not be sold beforehand")?;
+        let workload = Workload::ordering(self.admin.pool.address(), buyers, &[product]);
+        Ok(Workload {
+            expected: SOLD_OUT,
+            ..workload
+        })
+    }
+
+    async fn buy(&self, product: Uuid, buyer: &Buyer) -> Result<()> {
+        let mut keys = KeySource::new();
+        let calls = BuyerCalls {
+            pool: &self.admin.pool,
+            token: &buyer.token,
+        };
+        let placed = calls.place(product, keys.next()).await?;
+        let hold = Hold::parse(&placed.body)
+            .with_context(|| format!("an order was answered {}", placed.status))?;
+        let paid = calls.pay(hold.order_id, "card", keys.next()).await?;
+        ensure!(paid.status == 201, "a payment was answered {}", paid.status);
+        Ok(())
+    }
+
+    async fn open_product(&self, stock: u64) -> Result<Uuid> {
+        let window = Window {
+            opens_at: self.clock.wall(self.clock.now_us()) + SignedDuration::from_hours(1),
+            per_person_limit: PER_PERSON_PLENTY,
+            hold_seconds: HOLD_SECONDS,
+        };
+        let product = self
+            .admin
+            .create_product("Comparison of the load test", stock, window)
+            .await?;
+        self.admin.open(product).await?;
+        Ok(product)
+    }
+}

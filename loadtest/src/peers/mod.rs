@@ -1,0 +1,147 @@
+//! The peers of a comparison. A new one is a file here, a value of `Peer`, and a line in `start`.
+//!
+//! Whatever takes the units behind it, every peer is an HTTP server that answers the same order: what differs between
+//! two peers is then only how stock is taken.
+
+mod layby;
+mod no_op;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Result;
+
+use crate::buyers;
+use crate::cli::Load;
+use crate::process::Process;
+use crate::server::Server;
+use crate::workload::Workload;
+
+pub(crate) use no_op::serve as serve_no_op;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// The HTTP stack alone, as the unit of measurement
+    NoOp,
+    /// Orders for one hot product with plenty of stock
+    Layby,
+    /// Orders for a product that is sold out
+    SoldOut,
+    /// An order and its payment at the sandbox, counted as one
+    Journey,
+    /// Orders spread over so many products
+    Products(u32),
+}
+
+/// A peer that is up and knows what it will be asked.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) peer: Peer,
+    pub(crate) workload: Workload,
+    /// Stops the peer when dropped, if it runs for this comparison alone.
+    _process: Option<Process>,
+}
+
+/// What the peers of one comparison share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    load: Load,
+    /// The Layby server; absent if no peer needs it.
+    server: Option<Server>,
+}
+
+impl Bench {
+    pub(crate) async fn prepare(load: &Load, peers: &[Peer]) -> Result<Self> {
+        let needs_layby = peers.iter().any(|peer| *peer != Peer::NoOp);
+        let server = if needs_layby {
+            Some(Server::find_or_start(&load.server).await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            load: load.clone(),
+            server,
+        })
+    }
+
+    pub(crate) async fn start(&self, peer: Peer) -> Result<Started> {
+        match peer {
+            Peer::NoOp => no_op::start(self),
+            Peer::Layby | Peer::SoldOut | Peer::Journey | Peer::Products(_) => {
+                layby::start(self, peer).await
+            }
+        }
+    }
+
+    /// Where the signing key is: that of the Layby server, so that all peers check the same tokens.
+    fn data_dir(&self) -> &Path {
+        self.server
+            .as_ref()
+            .map_or(&self.load.server.data_dir, |server| &server.data_dir)
+    }
+
+    fn tokens_file(&self) -> Option<PathBuf> {
+        self.load.server.tokens.clone()
+    }
+
+    fn own_buyers(&self) -> Result<Vec<buyers::Buyer>> {
+        buyers::gather(self.load.buyers, None, self.data_dir())
+    }
+
+    fn buyers(&self) -> Result<Vec<buyers::Buyer>> {
+        buyers::gather(
+            self.load.buyers,
+            self.tokens_file().as_deref(),
+            self.data_dir(),
+        )
+    }
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "no-op" => Ok(Self::NoOp),
+            "layby" => Ok(Self::Layby),
+            "sold-out" => Ok(Self::SoldOut),
+            "journey" => Ok(Self::Journey),
+            _ => products(name).ok_or_else(|| "the peers are no-op, layby, sold-out, journey and products-N, N from 1 to 1000000".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoOp => f.write_str("no-op"),
+            Self::Layby => f.write_str("layby"),
+            Self::SoldOut => f.write_str("sold-out"),
+            Self::Journey => f.write_str("journey"),
+            Self::Products(count) => write!(f, "products-{count}"),
+        }
+    }
+}
+
+fn products(name: &str) -> Option<Peer> {
+    let count = name.strip_prefix("products-")?.parse().ok()?;
+    (1..=1_000_000)
+        .contains(&count)
+        .then_some(Peer::Products(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_called_as_it_is_asked_for() {
+        for name in ["no-op", "layby", "sold-out", "journey", "products-100"] {
+            assert_eq!(name.parse::<Peer>().expect(name).to_string(), name);
+        }
+        for name in ["", "no_op", "products-", "products-0", "products-1000001"] {
+            name.parse::<Peer>().expect_err(name);
+        }
+    }
+}

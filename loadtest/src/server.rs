@@ -1,0 +1,199 @@
+//! The Layby server of a run: named on the command line, found through `demo.json`, or started for the occasion.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::cli::{Misuse, ServerArgs};
+use crate::http::Address;
+use crate::process::Process;
+
+const START_TRIES_MAX: u32 = 600;
+const START_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: Address,
+    pub(crate) admin_token: String,
+    pub(crate) data_dir: PathBuf,
+    /// Set when this run has started the server; dropping it stops the server, then removes its data.
+    _own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    /// Before the directory, because fields are dropped in order.
+    process: Process,
+    data_dir: OwnDirectory,
+}
+
+/// A data directory that vanishes with the run.
+#[derive(Debug)]
+struct OwnDirectory(PathBuf);
+
+#[derive(Debug, Deserialize)]
+struct Demo {
+    url: String,
+    admin: DemoAccount,
+}
+
+#[derive(Debug, Deserialize)]
+struct DemoAccount {
+    token: String,
+}
+
+impl Server {
+    /// The running server that the arguments name; a fault that says what to do if there is none.
+    pub(crate) async fn find(args: &ServerArgs) -> Result<Self> {
+        let (url, admin_token) = match &args.url {
+            Some(url) => (url.clone(), admin_token_for_url(args)?),
+            None => {
+                let demo = Demo::read(&args.data_dir)?;
+                (demo.url, demo.admin.token)
+            }
+        };
+        let address = Address::parse(&url)?;
+        if let Err(err) = TcpStream::connect(address.socket).await {
+            bail!(
+                "nobody answers at {address} ({err}); start it with `layby serve --demo`, or name another with --url"
+            );
+        }
+        Ok(Self {
+            address,
+            admin_token,
+            data_dir: args.data_dir.clone(),
+            _own: None,
+        })
+    }
+
+    /// The running server, or one of our own if none was named and none runs.
+    pub(crate) async fn find_or_start(args: &ServerArgs) -> Result<Self> {
+        if args.url.is_some() {
+            return Self::find(args).await;
+        }
+        match Self::find(args).await {
+            Ok(server) => Ok(server),
+            Err(why_not) => Self::start()
+                .await
+                .with_context(|| format!("no server runs: {why_not:#}")),
+        }
+    }
+
+    async fn start() -> Result<Self> {
+        let program = beside_this_program("layby")?;
+        let data_dir = OwnDirectory::create()?;
+        let log_path = data_dir.0.join("layby.log");
+        let log = File::create(&log_path)?;
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data_dir.0);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut own = Own {
+            process: Process::start(&mut command)?,
+            data_dir,
+        };
+        let demo = own.wait_until_ready(&log_path).await?;
+        let address = Address::parse(&demo.url)?;
+        Ok(Self {
+            address,
+            admin_token: demo.admin.token,
+            data_dir: own.data_dir.0.clone(),
+            _own: Some(own),
+        })
+    }
+}
+
+impl Own {
+    async fn wait_until_ready(&mut self, log_path: &Path) -> Result<Demo> {
+        for _ in 0..START_TRIES_MAX {
+            if let Some(status) = self.process.ended()? {
+                bail!(
+                    "`layby serve --demo` ended with {status}; its last words: {}",
+                    last_words(log_path)
+                );
+            }
+            if let Ok(demo) = Demo::read(&self.data_dir.0)
+                && TcpStream::connect(Address::parse(&demo.url)?.socket)
+                    .await
+                    .is_ok()
+            {
+                return Ok(demo);
+            }
+            sleep(START_PAUSE).await;
+        }
+        bail!(
+            "`layby serve --demo` was not ready within a minute; its last words: {}",
+            last_words(log_path)
+        )
+    }
+}
+
+impl Demo {
+    fn read(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join("demo.json");
+        let name = path.display();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read `{name}`; start `layby serve --demo`, or give its --data-dir, or --url and --admin-token"))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("`{name}` is not what `layby serve --demo` writes"))
+    }
+}
+
+impl OwnDirectory {
+    /// Beside this program and not in the directory for temporary files, which is often memory:
+    /// a durable answer must wait for a real disk.
+    fn create() -> Result<Self> {
+        let path = beside_this_program(&format!("loadtest-data-{}", std::process::id()))?;
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed is only untidy.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The token given, or that of a demo server whose data directory is at hand.
+fn admin_token_for_url(args: &ServerArgs) -> Result<String> {
+    if let Some(token) = &args.admin_token {
+        return Ok(token.clone());
+    }
+    let demo = Demo::read(&args.data_dir)
+        .ok()
+        .filter(|demo| args.url.as_ref().is_some_and(|url| same(url, &demo.url)));
+    let Some(demo) = demo else {
+        bail!(Misuse(
+            "--url needs the --admin-token of an admin there".to_owned()
+        ));
+    };
+    Ok(demo.admin.token)
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+fn beside_this_program(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    Ok(program.with_file_name(name))
+}
+
+fn last_words(log_path: &Path) -> String {
+    let text = std::fs::read_to_string(log_path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
