@@ -28,7 +28,12 @@ pub struct StoreOptions {
     #[arg(long, env = "LAYBY_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// `mysql://user:password@host/database` or `sqlite://file` [default: SQLite in the data directory]
-    #[arg(long, env = "LAYBY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "LAYBY_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub database_url: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as `layby=debug` [default: info]
     #[arg(long, env = "LAYBY_LOG", value_name = "FILTER")]

@@ -56,7 +56,14 @@ pub(crate) async fn set_up(
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     let mut demo = match known {
-        Some(demo) if engine.board().listing(product(demo.products.open)).is_some() => demo,
+        Some(demo)
+            if engine
+                .board()
+                .listing(product(demo.products.open))
+                .is_some() =>
+        {
+            demo
+        }
         _ => make(engine, database).await?,
     };
     demo.url = url.into();

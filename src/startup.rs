@@ -14,8 +14,8 @@ use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
 use crate::domain::Timestamp;
 use crate::gateways::payment::Sandbox;
-use crate::http::token::{TokenIssuer, TokenVerifier};
 use crate::http::health::{Lag, ProjectionHealth};
+use crate::http::token::{TokenIssuer, TokenVerifier};
 use crate::http::{self, HttpParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, JournalError, Options, RealDisk};
@@ -63,7 +63,14 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     )?;
     let url = format!("http://{address}");
     if settings.demo {
-        demo::set_up(&engine.link().connect(), &database, &issuer, &store.data_dir, &url).await?;
+        demo::set_up(
+            &engine.link().connect(),
+            &database,
+            &issuer,
+            &store.data_dir,
+            &url,
+        )
+        .await?;
     }
     println!("listening on {url}");
     tracing::info!(%url, data_dir = %store.data_dir.display(), database = database.place(), "layby serves");
@@ -214,7 +221,10 @@ async fn shut_down(
         .await
         .map_err(|error| JournalFailed(error.to_string()))?;
     let caught_up = projection.progress().wait_for(last);
-    if tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await.is_err() {
+    if tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
+        .await
+        .is_err()
+    {
         tracing::warn!("the database is behind; it catches up after the next start");
     }
     tokio::task::spawn_blocking(|| projection.stop()).await??;

@@ -121,7 +121,10 @@ impl Shelf {
 }
 
 fn in_hand_mark(buyer: BuyerId, product: ProductId) -> u128 {
-    buyer.get().rotate_left(64) ^ product.get().wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    buyer.get().rotate_left(64)
+        ^ product
+            .get()
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
 /// A Bloom filter of fixed size that only ever grows fuller: a wrong `true` costs one trip to the engine.
@@ -156,13 +159,10 @@ impl PlacedFilter {
         let mixed = mark.wrapping_mul(0x2d35_8dcc_aa6c_78a5_8bb8_4b93_962e_acc9) ^ (mark >> 64);
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = mixed.to_le_bytes();
         let groups = [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]];
-        groups
-            .into_iter()
-            .take(Self::PROBES as usize)
-            .map(|group| {
-                let probe = u32::from_le_bytes(group) as usize;
-                ((probe >> 6) % Self::WORDS, 1_u64 << (probe & 63))
-            })
+        groups.into_iter().take(Self::PROBES as usize).map(|group| {
+            let probe = u32::from_le_bytes(group) as usize;
+            ((probe >> 6) % Self::WORDS, 1_u64 << (probe & 63))
+        })
     }
 }
 
@@ -176,7 +176,9 @@ mod tests {
         let id = |n: u128| 0x0192_0000_0000_7000_8000_0000_0000_0000_u128 + n * 0x1_0001_0003_0007;
         (0..100_000).for_each(|n| filter.insert(id(n)));
         assert!((0..100_000).all(|n| filter.contains(id(n))));
-        let wrong = (100_000..200_000).filter(|n| filter.contains(id(*n))).count();
+        let wrong = (100_000..200_000)
+            .filter(|n| filter.contains(id(*n)))
+            .count();
         assert!(wrong < 1_000, "{wrong} of 100,000 wrong");
     }
 }

@@ -327,8 +327,9 @@ impl Cell {
     }
 
     fn pending_attempts(&self, id: OrderId) -> usize {
-        self.order(id)
-            .map_or(0, |order| order.attempts.iter().filter(|it| it.is_pending()).count())
+        self.order(id).map_or(0, |order| {
+            order.attempts.iter().filter(|it| it.is_pending()).count()
+        })
     }
 
     fn shard_mut(&mut self, id: OrderId) -> &mut OrderActor {

@@ -206,7 +206,9 @@ impl Engine {
             return Ok(());
         }
         let counters = &self.shared.counters;
-        counters.refused_on_the_board.fetch_add(1, Ordering::Relaxed);
+        counters
+            .refused_on_the_board
+            .fetch_add(1, Ordering::Relaxed);
         Err(rejection.into())
     }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use actix::fut::WrapFuture;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::BoxFuture;
 use smallvec::{SmallVec, smallvec};
 
@@ -37,8 +37,9 @@ pub(crate) struct Close;
 pub(crate) type EffectSink = Box<dyn FnMut(Vec<Effect>) -> Result<(), Vec<Effect>> + Send>;
 
 /// Rebuilds a cell from SQL and the journal up to a record, away from the engine's thread.
-pub(crate) type Rebuild =
-    Box<dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send>;
+pub(crate) type Rebuild = Box<
+    dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send,
+>;
 
 /// How far SQL has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
@@ -400,7 +401,9 @@ impl EngineActor {
             self.upkeep.projected_through = at;
             self.upkeep.checkpoint = (self.journal.position(), now);
         }
-        let kept_since = now.as_micros().saturating_sub(self.limits.keep_settled.as_micros());
+        let kept_since = now
+            .as_micros()
+            .saturating_sub(self.limits.keep_settled.as_micros());
         let before = self
             .upkeep
             .projected_through

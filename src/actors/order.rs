@@ -46,8 +46,7 @@ impl OrderActor {
     pub(crate) fn live_order(&self, buyer: BuyerId, product: ProductId) -> Option<OrderId> {
         self.of_buyer(buyer)
             .find(|order| {
-                order.hold_end().is_some()
-                    && order.lines.iter().any(|line| line.product == product)
+                order.hold_end().is_some() && order.lines.iter().any(|line| line.product == product)
             })
             .map(|order| order.id)
     }

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::engine::EngineLink;
 use super::message::{Command, Effect, ProviderOrder};
-use crate::gateways::payment::{Charge, Notice, PaymentProvider, Unclear};
 use crate::domain::PaymentOutcome;
+use crate::gateways::payment::{Charge, Notice, PaymentProvider, Unclear};
 
 /// Work that the journal has made safe to do.
 #[derive(Message, Debug)]
@@ -173,7 +173,8 @@ impl Desk {
                 }
                 Err(unclear) => {
                     tracing::warn!(attempt.id = %order.attempt, error = %unclear, "refund to be repeated");
-                    self.engine.tell(Command::DeferRefund { order: order.order });
+                    self.engine
+                        .tell(Command::DeferRefund { order: order.order });
                 }
             }
             tokio::time::sleep(pause).await;

@@ -110,7 +110,10 @@ impl RunningEngine {
         let closed = self.actor.send(Close).await;
         for arbiter in self.arbiters {
             arbiter.stop();
-            if tokio::task::spawn_blocking(|| arbiter.join()).await.is_err() {
+            if tokio::task::spawn_blocking(|| arbiter.join())
+                .await
+                .is_err()
+            {
                 tracing::warn!("an engine thread ended by a panic");
             }
         }
@@ -177,7 +180,10 @@ pub fn replay_state(
     })
 }
 
-fn reader_after(sql: Position, journal: &dyn Journal) -> Result<Box<dyn JournalReader>, StartError> {
+fn reader_after(
+    sql: Position,
+    journal: &dyn Journal,
+) -> Result<Box<dyn JournalReader>, StartError> {
     let end = journal.position();
     if sql > end {
         return Err(StartError::SqlAhead { sql, journal: end });
@@ -199,8 +205,8 @@ fn replay(
     while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
         let wanted = |position: &Position| *position > base && *position <= through;
         for (position, record) in records.iter().filter(|(position, _)| wanted(position)) {
-            let event = codec::decode(record)
-                .map_err(|source| StartError::Codec { position, source })?;
+            let event =
+                codec::decode(record).map_err(|source| StartError::Codec { position, source })?;
             cell.apply(position.get(), &event);
         }
         if reader.position() >= through {

@@ -34,7 +34,11 @@ pub(super) async fn run(settings: StoreSettings, buyers: u32, out: PathBuf) -> a
 fn write_tokens(issuer: &TokenIssuer, ids: &[Uuid], out: &Path) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(out)?);
     for id in ids {
-        writeln!(file, "{id},{}", issuer.issue(*id, Role::Buyer, TOKEN_TTL_SECS)?)?;
+        writeln!(
+            file,
+            "{id},{}",
+            issuer.issue(*id, Role::Buyer, TOKEN_TTL_SECS)?
+        )?;
     }
     Ok(file.flush()?)
 }

@@ -65,8 +65,7 @@ pub(super) async fn run(settings: StoreSettings, json: bool) -> anyhow::Result<E
 }
 
 async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
-    let database =
-        Database::connect(&settings.database_url, database::Options::default()).await?;
+    let database = Database::connect(&settings.database_url, database::Options::default()).await?;
     let mut faults = database::verify_books(&database).await?;
     // First SQL, then the journal: beside a running server the journal is then never behind.
     let stored = database.load_live(Timestamp::ZERO).await?;
@@ -201,7 +200,11 @@ fn print(report: &Report) {
         journal.first,
         journal.last,
         journal.segments,
-        if journal.complete { ", from the first" } else { "" }
+        if journal.complete {
+            ", from the first"
+        } else {
+            ""
+        }
     );
     println!("database  followed to record {}", report.database_position);
     println!("products  {}   orders {}", report.products, report.orders);

@@ -216,9 +216,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
             "the key must be 1 to 255 printable ASCII characters",
         ));
     }
-    Ok(IdempotencyKey(
-        String::from_utf8_lossy(bytes).into_owned(),
-    ))
+    Ok(IdempotencyKey(String::from_utf8_lossy(bytes).into_owned()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -241,7 +239,8 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
+        let chunk =
+            chunk.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
         if body.len() + chunk.len() > BODY_BYTES_MAX {
             return Err(too_large());
         }
@@ -296,10 +295,24 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_from_what_has_bad_values() {
-        for body in ["", "{", "{\"quantity\": 1", "nonsense", "{\"quantity\":NaN}"] {
+        for body in [
+            "",
+            "{",
+            "{\"quantity\": 1",
+            "nonsense",
+            "{\"quantity\":NaN}",
+        ] {
             assert_eq!(refusal(body).0, 400, "{body}");
         }
-        for value in ["-1", "1e400", "4294967296", "9223372036854775808", "\"1\"", "1.5", "null"] {
+        for value in [
+            "-1",
+            "1e400",
+            "4294967296",
+            "9223372036854775808",
+            "\"1\"",
+            "1.5",
+            "null",
+        ] {
             let (status, text) = refusal(&format!("{{\"quantity\":{value}}}"));
             assert_eq!(status, 422, "{value}");
             assert!(text.contains("quantity"), "{text}");

@@ -31,9 +31,21 @@ pub struct Readiness {
 
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/healthz").route(web::get().to(healthz)).default_service(super::method_not_allowed()))
-        .service(web::resource("/readyz").route(web::get().to(readyz)).default_service(super::method_not_allowed()))
-        .service(web::resource("/openapi.json").route(web::get().to(openapi)).default_service(super::method_not_allowed()));
+        .service(
+            web::resource("/healthz")
+                .route(web::get().to(healthz))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(web::get().to(readyz))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/openapi.json")
+                .route(web::get().to(openapi))
+                .default_service(super::method_not_allowed()),
+        );
 }
 
 /// The process is alive.

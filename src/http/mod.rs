@@ -55,14 +55,16 @@ pub fn default_headers() -> DefaultHeaders {
 
 /// For every resource: a known path, another method.
 fn method_not_allowed() -> Route {
-    web::route().to(async |request: HttpRequest| -> Result<&'static str, Problem> {
-        Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "Method not allowed",
-            format!("{} is not for this path", request.method()),
-        ))
-    })
+    web::route().to(
+        async |request: HttpRequest| -> Result<&'static str, Problem> {
+            Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+                format!("{} is not for this path", request.method()),
+            ))
+        },
+    )
 }
 
 async fn no_such_route() -> Result<&'static str, Problem> {

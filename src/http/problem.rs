@@ -327,7 +327,11 @@ fn keeping(rejection: Rejection) -> Problem {
             "Too late to return",
             "the time to return this order has passed",
         ),
-        _ => Problem::conflict("not_delivered", "Not delivered", "the order is not delivered"),
+        _ => Problem::conflict(
+            "not_delivered",
+            "Not delivered",
+            "the order is not delivered",
+        ),
     }
 }
 

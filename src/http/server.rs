@@ -37,7 +37,9 @@ pub struct HttpParts {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another server running there? choose another with --listen")]
+#[error(
+    "cannot listen on {address}: {source}; is another server running there? choose another with --listen"
+)]
 pub struct ServerError {
     address: SocketAddr,
     source: std::io::Error,
@@ -64,10 +66,7 @@ impl std::fmt::Debug for HttpParts {
 }
 
 /// Binds and starts the workers. Gives the server, to be awaited, and the address it listens on.
-pub fn serve(
-    options: HttpOptions,
-    parts: HttpParts,
-) -> Result<(Server, SocketAddr), ServerError> {
+pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAddr), ServerError> {
     let failed = |source| ServerError {
         address: options.listen,
         source,

@@ -67,14 +67,7 @@ impl TokenIssuer {
 
     /// Uses the secret that a server of this data directory made for itself.
     pub fn from_data_dir(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = crate::secrets::token_key_path(data_dir);
-        let secret = crate::secrets::read(&path).with_context(|| {
-            format!(
-                "cannot read the token key `{}`; start the server of this data directory once",
-                path.display()
-            )
-        })?;
-        Ok(Self::new(&secret))
+        Ok(Self::new(&secret_of(data_dir)?))
     }
 
     /// A token that says that its bearer is `user` in `role`, for `ttl_secs` from now.
@@ -104,6 +97,11 @@ impl TokenVerifier {
             key: DecodingKey::from_secret(secret),
             validation,
         }
+    }
+
+    /// Checks what the server of this data directory signs.
+    pub fn from_data_dir(data_dir: &Path) -> anyhow::Result<Self> {
+        Ok(Self::new(&secret_of(data_dir)?))
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
@@ -146,6 +144,16 @@ impl fmt::Debug for TokenVerifier {
     }
 }
 
+fn secret_of(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
+    let path = crate::secrets::token_key_path(data_dir);
+    crate::secrets::read(&path).with_context(|| {
+        format!(
+            "cannot read the token key `{}`; start the server of this data directory once",
+            path.display()
+        )
+    })
+}
+
 fn now_secs() -> u64 {
     SystemClock.now().as_micros() / 1_000_000
 }
@@ -173,7 +181,9 @@ mod tests {
 
     #[test]
     fn a_token_says_who_its_bearer_is() {
-        let claims = TokenVerifier::new(SECRET).verify(&issued(60)).expect("good");
+        let claims = TokenVerifier::new(SECRET)
+            .verify(&issued(60))
+            .expect("good");
         assert_eq!((claims.sub, claims.role), (Uuid::from_u128(7), Role::Buyer));
     }
 
@@ -201,7 +211,11 @@ mod tests {
             "a.b.c".into(),
         ];
         for token in bad {
-            assert_eq!(verifier.verify(&token).err(), Some(TokenError::Invalid), "{token}");
+            assert_eq!(
+                verifier.verify(&token).err(),
+                Some(TokenError::Invalid),
+                "{token}"
+            );
         }
     }
 }

@@ -214,7 +214,11 @@ impl<T> Page<T> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = if more { items.last().map(|item| id(item).to_string()) } else { None };
+        let next = if more {
+            items.last().map(|item| id(item).to_string())
+        } else {
+            None
+        };
         Self { items, next }
     }
 }

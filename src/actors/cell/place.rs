@@ -4,8 +4,7 @@ use super::{Cell, shard_of};
 use crate::actors::message::{Answer, PlaceOrder, Refusal, Reply};
 use crate::actors::turn::Turn;
 use crate::domain::{
-    Event, KeyHash, Line, Order, OrderId, OrderPlaced, ProductId, Rejection, Shortage, Span,
-    Window,
+    Event, KeyHash, Line, Order, OrderId, OrderPlaced, ProductId, Rejection, Shortage, Span, Window,
 };
 
 impl Cell {

@@ -41,7 +41,8 @@ pub struct Unclear(pub String);
 pub trait PaymentProvider: Send + Sync + std::fmt::Debug {
     fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>>;
 
-    fn look_up(&self, attempt: AttemptId) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>>;
+    fn look_up(&self, attempt: AttemptId)
+    -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>>;
 
     fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>>;
 }

@@ -193,7 +193,10 @@ impl PaymentProvider for Sandbox {
         self.play(charge).boxed()
     }
 
-    fn look_up(&self, attempt: AttemptId) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
+    fn look_up(
+        &self,
+        attempt: AttemptId,
+    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
         let known = self.books.lock().outcomes.get(&attempt).copied();
         std::future::ready(Ok(known)).boxed()
     }

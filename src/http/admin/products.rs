@@ -319,9 +319,7 @@ impl NewProduct {
 impl ProductPatch {
     fn into_patch(self) -> Result<DetailsPatch, Problem> {
         let mut errors = Vec::new();
-        let price = self
-            .price
-            .and_then(|price| price.parse_price(&mut errors));
+        let price = self.price.and_then(|price| price.parse_price(&mut errors));
         if let Some(name) = &self.name {
             check_length(&mut errors, "name", name, 1..=NAME_CHARS_MAX);
         }
@@ -333,7 +331,10 @@ impl ProductPatch {
                 0..=DESCRIPTION_CHARS_MAX,
             );
         }
-        check_url(&mut errors, self.image_url.as_ref().and_then(|it| it.as_deref()));
+        check_url(
+            &mut errors,
+            self.image_url.as_ref().and_then(|it| it.as_deref()),
+        );
         if !errors.is_empty() {
             return Err(Problem::invalid(errors));
         }
