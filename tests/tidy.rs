@@ -9,9 +9,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx::", &["persistence/"]),
     ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
     ("actix::", &["actors/", "startup.rs"]),
-    ("crate::persistence::journal", &["persistence/", "actors/", "startup.rs", "cli/"]),
-    ("crate::persistence::database", &["persistence/", "http/", "startup.rs", "cli/", "demo.rs"]),
-    ("crate::http", &["http/", "startup.rs", "cli/", "demo.rs", "config.rs", "secrets.rs"]),
+    (
+        "crate::persistence::journal",
+        &["persistence/", "actors/", "startup.rs", "cli/"],
+    ),
+    (
+        "crate::persistence::database",
+        &["persistence/", "http/", "startup.rs", "cli/", "demo.rs"],
+    ),
+    (
+        "crate::http",
+        &[
+            "http/",
+            "startup.rs",
+            "cli/",
+            "demo.rs",
+            "config.rs",
+            "secrets.rs",
+        ],
+    ),
 ];
 
 #[test]
@@ -20,7 +36,10 @@ fn every_room_names_only_what_it_may() {
         for (name, rooms) in ROOMS {
             let allowed = rooms.iter().any(|room| path.starts_with(room));
             let used = code(&text).any(|line| names(line, name));
-            assert!(allowed || !used, "src/{path} names `{name}`; only {rooms:?} may");
+            assert!(
+                allowed || !used,
+                "src/{path} names `{name}`; only {rooms:?} may"
+            );
         }
     }
 }
@@ -31,7 +50,10 @@ fn the_rules_know_nothing_but_the_standard_library() {
         for line in code(&text).filter(|line| line.trim_start().starts_with("use ")) {
             let own = ["use std::", "use super::", "use crate::domain"];
             let tests = ["use proptest", "use rand"];
-            let fine = own.iter().chain(&tests).any(|start| line.trim_start().starts_with(start));
+            let fine = own
+                .iter()
+                .chain(&tests)
+                .any(|start| line.trim_start().starts_with(start));
             assert!(fine, "src/{path}: {line}");
         }
         let asks_the_time = code(&text).any(|line| line.contains("::now()"));
@@ -54,15 +76,28 @@ fn every_error_code_is_in_the_api_notes() {
         .filter(|(path, _)| path.starts_with("http/"))
         .map(|(_, text)| text)
         .collect();
-    let calls = ["conflict(\n        \"", "conflict(\n            \"", "conflict(\"", "busy(\n                \"", "busy(\"", "StatusCode::"];
+    let calls = [
+        "conflict(\n        \"",
+        "conflict(\n            \"",
+        "conflict(\"",
+        "busy(\n                \"",
+        "busy(\"",
+        "StatusCode::",
+    ];
     let mut codes = BTreeSet::new();
     for call in calls {
         codes.extend(words(&problems, call));
     }
-    let codes: Vec<_> = codes.iter().filter(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_')).collect();
+    let codes: Vec<_> = codes
+        .iter()
+        .filter(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_'))
+        .collect();
     assert!(codes.len() > 15, "the codes were not found: {codes:?}");
     for code in codes {
-        assert!(notes.contains(&format!("`{code}`")), "docs/api.md does not explain `{code}`");
+        assert!(
+            notes.contains(&format!("`{code}`")),
+            "docs/api.md does not explain `{code}`"
+        );
     }
 }
 
@@ -71,7 +106,10 @@ fn the_command_is_short_and_files_fit_in_one_head() {
     assert!(read("src/main.rs").lines().count() < 40);
     for (path, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= 700, "src/{path} has {lines} lines; split it along its nouns");
+        assert!(
+            lines <= 700,
+            "src/{path} has {lines} lines; split it along its nouns"
+        );
     }
 }
 
@@ -85,7 +123,8 @@ fn names(line: &str, name: &str) -> bool {
 
 /// Lines that are not comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 /// What stands between `before` and the next quotation mark.
@@ -103,7 +142,11 @@ fn sources() -> impl Iterator<Item = (String, String)> {
     collect(&root, &mut found);
     assert!(found.len() > 30, "the sources were not found");
     found.into_iter().map(move |path| {
-        let name = path.strip_prefix(&root).expect("below src").display().to_string();
+        let name = path
+            .strip_prefix(&root)
+            .expect("below src")
+            .display()
+            .to_string();
         (name, fs::read_to_string(&path).expect("a source file"))
     })
 }
