@@ -32,7 +32,9 @@ use super::{Disk, DiskFile, OpenError, SparePreparation, io_failure};
 const SPARES_MIN: usize = 1;
 /// Released segments are kept as spares up to this many, the rest is removed.
 const SPARES_MAX: usize = 2;
-const FILL_CHUNK_BYTES: usize = 1 << 20;
+/// Zeros are written and synced in pieces of this size. One sync of a whole segment would keep the disk busy for so long
+/// that the writer's own syncs, a hundred times smaller, wait milliseconds behind it.
+const FILL_CHUNK_BYTES: usize = 256 << 10;
 const READY: (&str, &str) = ("spare-", ".seg");
 const UNREADY: (&str, &str) = ("spare-", ".tmp");
 
@@ -289,9 +291,10 @@ impl<D: Disk> Workshop<D> {
             }
             let chunk_bytes = (self.segment_bytes - offset).min(FILL_CHUNK_BYTES as u64);
             file.write_at(&zeros[..length(chunk_bytes)], offset)?;
+            file.sync_data()?;
             offset += chunk_bytes;
         }
-        file.sync_data()
+        Ok(())
     }
 
     fn recycle(&self, segment: &str) -> io::Result<Spare<D::File>> {
