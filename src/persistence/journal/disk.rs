@@ -1,6 +1,6 @@
 //! The seam between the journal and a disk, and the real disk behind it.
 //!
-//! Everything that may be lost, torn or refused goes through here, so that `sim_disk.rs` can lose, tear and refuse it.
+//! Everything that may be lost, torn or refused goes through here, so that `sim_disk/` can lose, tear and refuse it.
 //! Deliberately absent: buffering, retries, and any knowledge of segments.
 
 use std::{
