@@ -87,6 +87,12 @@ impl Server {
 
     async fn start() -> Result<Self> {
         let program = beside_this_program("layby")?;
+        if !program.exists() {
+            bail!(
+                "`{}` is not there to be started; build it with `cargo build --release`",
+                program.display()
+            );
+        }
         let data_dir = OwnDirectory::create()?;
         let log_path = data_dir.0.join("layby.log");
         let log = File::create(&log_path)?;
