@@ -31,12 +31,12 @@ fn make(count: u32, data_dir: &Path) -> Result<Vec<Buyer>> {
     })?;
     let new_buyer = |_| {
         let user_id = Uuid::now_v7();
-        Buyer {
+        Ok(Buyer {
             user_id,
-            token: issuer.issue_to_buyer(user_id, TOKEN_TTL_SECONDS),
-        }
+            token: issuer.issue_to_buyer(user_id, TOKEN_TTL_SECONDS)?,
+        })
     };
-    Ok((0..count).map(new_buyer).collect())
+    (0..count).map(new_buyer).collect()
 }
 
 fn read(count: u32, file: &Path) -> Result<Vec<Buyer>> {

@@ -69,6 +69,7 @@ pub(crate) fn serve(options: &NoOpServer) -> Result<()> {
     }));
     let app = move || {
         App::new()
+            .wrap(layby::http::default_headers())
             .app_data(state.clone())
             .route("/v1/orders", web::post().to(order))
     };

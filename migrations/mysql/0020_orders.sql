@@ -1,0 +1,30 @@
+-- One order a row. The key is the number of its record in the journal, so that new rows go to the end of the table.
+-- standing: 0 may still change, 1 settled, 2 settled and its units are the buyer's. shipped_at is null until it is shipped.
+CREATE TABLE IF NOT EXISTS orders (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    id BINARY(16) NOT NULL,
+    buyer BINARY(16) NOT NULL,
+    key_hash BINARY(16) NOT NULL,
+    fingerprint BIGINT NOT NULL,
+    address BINARY(16),
+    state VARCHAR(20) NOT NULL,
+    standing BIGINT NOT NULL,
+    placed_at BIGINT NOT NULL,
+    pay_by BIGINT NOT NULL,
+    deadline BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    total BIGINT NOT NULL,
+    carrier MEDIUMTEXT,
+    tracking_number MEDIUMTEXT,
+    shipped_at BIGINT,
+    delivered_at BIGINT,
+    return_until BIGINT,
+    return_requested_at BIGINT,
+    return_reason MEDIUMTEXT,
+    restock_at BIGINT,
+    restocked BIGINT,
+    UNIQUE KEY orders_by_id (id),
+    KEY orders_by_buyer (buyer, sequence),
+    KEY orders_by_standing (standing, placed_at)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -1,0 +1,11 @@
+-- One row for each thing an admin did, by the number of its record in the journal.
+CREATE TABLE IF NOT EXISTS audit_log (
+    position BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    admin BINARY(16) NOT NULL,
+    request BINARY(16) NOT NULL,
+    act VARCHAR(32) NOT NULL,
+    product BINARY(16) NOT NULL,
+    before_json MEDIUMTEXT,
+    after_json MEDIUMTEXT
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -1,0 +1,2 @@
+INSERT IGNORE INTO projection (id, position)
+VALUES (1, 0);

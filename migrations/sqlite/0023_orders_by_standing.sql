@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS orders_by_standing
+ON orders (standing, placed_at);

@@ -1,0 +1,2 @@
+INSERT OR IGNORE INTO projection (id, position)
+VALUES (1, 0);

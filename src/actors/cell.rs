@@ -1,0 +1,442 @@
+//! A cell: a set of products, the orders on them, and the road that a command takes through their actors.
+//!
+//! `handle` decides and applies at once, in memory, on the engine's thread; what it decided waits in the [`Turn`]
+//! until the journal has it. `apply` is the only way in which state changes, live and in replay alike.
+//!
+//! Deliberately absent: clocks, threads, the journal's files, HTTP.
+
+mod change;
+mod place;
+mod settle;
+
+use std::collections::BTreeSet;
+
+use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
+use super::order::OrderActor;
+use super::product::ProductActor;
+use super::turn::Turn;
+use crate::domain::{
+    AttemptId, Event, IdMap, Money, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
+    ProductChange, ProductId, Rejection, Snapshot, Timestamp,
+};
+
+/// How many buyers' slices there are; the low byte of an order id names one of them.
+const SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Cell {
+    products: IdMap<ProductId, ProductActor>,
+    shards: Vec<OrderActor>,
+    /// When something happens to an order by itself.
+    due: BTreeSet<(Timestamp, OrderId)>,
+    /// Requests that wait for the first answer to an attempt to pay.
+    waiting_for_payment: IdMap<AttemptId, Vec<ReplyTo>>,
+    /// Requests that wait for the refund of a cancelled order.
+    waiting_for_refund: IdMap<OrderId, Vec<ReplyTo>>,
+    /// Actors that crashed in mid-change; they are rebuilt from SQL and journal before they are told anything.
+    broken_products: IdMap<ProductId, ()>,
+    broken_shards: [bool; SHARDS],
+    payments_pending: usize,
+    payments_pending_max: usize,
+}
+
+impl Cell {
+    /// `payments_pending_max`: attempts under way at once; the next one is refused as [`Refusal::PaymentsBusy`].
+    pub(crate) fn new(payments_pending_max: usize) -> Self {
+        Self {
+            products: IdMap::default(),
+            shards: (0..SHARDS).map(|_| OrderActor::default()).collect(),
+            due: BTreeSet::new(),
+            waiting_for_payment: IdMap::default(),
+            waiting_for_refund: IdMap::default(),
+            broken_products: IdMap::default(),
+            broken_shards: [false; SHARDS],
+            payments_pending: 0,
+            payments_pending_max,
+        }
+    }
+
+    /// A cell as SQL had it, to be brought up to date by applying the journal after it.
+    pub(crate) fn restore(
+        products: Vec<Product>,
+        orders: Vec<Order>,
+        payments_pending_max: usize,
+    ) -> Self {
+        let mut cell = Self::new(payments_pending_max);
+        for product in products {
+            cell.products.insert(product.id, ProductActor::new(product));
+        }
+        for order in orders {
+            cell.insert(order);
+        }
+        cell
+    }
+
+    // -- what is asked -------------------------------------------------------------------------------------------
+
+    /// Carries out one command. Its answer, its records and its effects are left in the turn.
+    pub(crate) fn handle(&mut self, command: Command, reply_to: ReplyTo, turn: &mut Turn) {
+        let answer = match command {
+            Command::PlaceOrder(place) => self.place(place, turn),
+            Command::StartPayment(start) => {
+                return self.start_payment(start, reply_to, turn);
+            }
+            Command::CancelOrder { order, buyer } => {
+                return self.cancel(order, buyer, reply_to, turn);
+            }
+            Command::ReadOrder { order, viewer } => self
+                .touch_order(order, viewer, turn)
+                .map(|order| Reply::Order(Box::new(order.clone()))),
+            Command::ReadOrders { buyer } => self.read_orders(buyer, turn),
+            Command::ChangeProduct { product, mark, act } => {
+                self.change_product(product, mark, act, turn)
+            }
+            Command::SettlePayment {
+                order,
+                attempt,
+                outcome,
+            } => self.settle_payment(order, attempt, outcome, turn),
+            Command::DeferPayment { order, attempt } => self.defer_payment(order, attempt, turn),
+            Command::RepeatCharge { order, attempt } => self.repeat_charge(order, attempt, turn),
+            Command::RecordRefund { order, attempt } => self.record_refund(order, attempt, turn),
+            Command::DeferRefund { order } => {
+                self.answer_refund_waiters(order, turn);
+                Ok(Reply::Done)
+            }
+            Command::BreakProduct(product) => self.break_product(product),
+        };
+        turn.answer(reply_to, answer);
+    }
+
+    /// Ends what is due by now, at most `orders_max` of it: a storm of expiries must not keep buyers waiting.
+    pub(crate) fn settle_due(&mut self, orders_max: usize, turn: &mut Turn) {
+        let mut skipped = Vec::new();
+        for _ in 0..orders_max {
+            let Some((due, order)) = self.due.first().copied() else {
+                break;
+            };
+            if due > turn.now {
+                break;
+            }
+            if self.is_broken(order) {
+                self.due.pop_first();
+                skipped.push((due, order));
+                continue;
+            }
+            self.settle_order(order, turn);
+            // An order that is due again at once would otherwise hold up everything behind it.
+            if self.due.first() == Some(&(due, order)) {
+                tracing::error!(order.id = %order, "order was due and nothing happened to it");
+                self.due.pop_first();
+            }
+        }
+        self.due.extend(skipped);
+    }
+
+    /// The next instant at which [`Cell::settle_due`] has something to do.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    pub(crate) fn snapshot(&self, product: ProductId) -> Option<(Snapshot, &Product)> {
+        let product = self.products.get(&product)?.product();
+        Some((product.snapshot(), product))
+    }
+
+    pub(crate) fn products(&self) -> impl Iterator<Item = &Product> {
+        self.products.values().map(ProductActor::product)
+    }
+
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.shards.iter().flat_map(OrderActor::iter)
+    }
+
+    pub(crate) fn products_of(&self, order: OrderId) -> Vec<ProductId> {
+        let lines = self.order(order).map(|order| &*order.lines);
+        lines
+            .unwrap_or_default()
+            .iter()
+            .map(|line| line.product)
+            .collect()
+    }
+
+    /// What the world outside still owes to orders: unclear payments and unfinished refunds, after a restart.
+    pub(crate) fn unfinished_effects(&self) -> Vec<Effect> {
+        self.orders().flat_map(unfinished_effects).collect()
+    }
+
+    /// Forgets the settled orders of one shard; called for one shard after the other.
+    pub(crate) fn forget_settled(&mut self, shard: usize, before: Timestamp) {
+        self.shards[shard % SHARDS].forget_settled(before);
+    }
+
+    // -- what has happened ---------------------------------------------------------------------------------------
+
+    /// Folds an event into the actors. `sequence` is the number of its record.
+    pub(crate) fn apply(&mut self, sequence: u64, event: &Event) {
+        match event {
+            Event::ProductChanged {
+                product,
+                at,
+                change,
+                postings,
+                ..
+            } => self.apply_to_product(*product, *at, change, postings),
+            Event::OrderPlaced(placed) => self.apply_placed(sequence, placed),
+            Event::OrderChanged {
+                order,
+                at,
+                change,
+                postings,
+            } => self.apply_to_order(*order, *at, change, postings),
+        }
+    }
+
+    fn apply_to_product(
+        &mut self,
+        id: ProductId,
+        at: Timestamp,
+        change: &ProductChange,
+        postings: &[Posting],
+    ) {
+        if let ProductChange::Registered {
+            details,
+            restock_to,
+        } = change
+        {
+            let product = Product::new(id, details.clone(), *restock_to, at);
+            self.products.insert(id, ProductActor::new(product));
+        }
+        let actor = self.product_mut(id);
+        for posting in postings {
+            actor.post(posting, None);
+        }
+        actor.apply(change);
+    }
+
+    fn apply_placed(&mut self, sequence: u64, placed: &OrderPlaced) {
+        for line in &placed.lines {
+            let actor = self.product_mut(line.product);
+            actor.post(&OrderPlaced::posting(line), Some(placed.buyer));
+        }
+        self.insert(Order::new(sequence, placed));
+    }
+
+    fn apply_to_order(
+        &mut self,
+        id: OrderId,
+        at: Timestamp,
+        change: &OrderChange,
+        postings: &[Posting],
+    ) {
+        let was_pending = self.pending_attempts(id);
+        let moved = self.shard_mut(id).apply(id, change, at);
+        let is_pending = self.pending_attempts(id);
+        self.payments_pending = (self.payments_pending + is_pending).saturating_sub(was_pending);
+        for posting in postings {
+            self.product_mut(posting.product)
+                .post(posting, Some(moved.buyer));
+        }
+        if moved.hold_end_before != moved.hold_end_after {
+            self.move_hold_end(id, moved.hold_end_before, moved.hold_end_after);
+        }
+        if let Some(due) = moved.due_before {
+            self.due.remove(&(due, id));
+        }
+        if let Some(due) = moved.due_after {
+            self.due.insert((due, id));
+        }
+    }
+
+    /// Takes in an order, live or not, whose units are already booked.
+    fn insert(&mut self, order: Order) {
+        let id = order.id;
+        if let Some(due) = order.next_due() {
+            self.due.insert((due, id));
+        }
+        let hold_end = order.hold_end();
+        self.payments_pending += order.attempts.iter().filter(|it| it.is_pending()).count();
+        if hold_end.is_some() {
+            for line in &order.lines {
+                self.product_mut(line.product).move_hold_end(None, hold_end);
+            }
+        }
+        self.shard_mut(id).insert(order);
+    }
+
+    fn move_hold_end(&mut self, id: OrderId, before: Option<Timestamp>, after: Option<Timestamp>) {
+        let Self {
+            products, shards, ..
+        } = self;
+        let lines = shards[shard_of(id)].get(id).map(|order| &*order.lines);
+        for line in lines.unwrap_or_default() {
+            if let Some(actor) = products.get_mut(&line.product) {
+                actor.move_hold_end(before, after);
+            }
+        }
+    }
+
+    // -- steps shared by the commands ----------------------------------------------------------------------------
+
+    /// Records the event and applies it.
+    fn happen(&mut self, event: &Event, turn: &mut Turn) {
+        let sequence = turn.next_sequence();
+        event.for_each_posting(|posting| turn.touch(posting.product));
+        self.apply(sequence, event);
+        turn.record(event);
+    }
+
+    /// The order, after what was due for it: a slow timer never lets a dead hold look alive.
+    fn touch_order(
+        &mut self,
+        id: OrderId,
+        viewer: Viewer,
+        turn: &mut Turn,
+    ) -> Result<&Order, Refusal> {
+        if self.is_broken(id) {
+            return Err(Refusal::Recovering);
+        }
+        let known = self
+            .order(id)
+            .is_some_and(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer));
+        if !known {
+            return Err(Rejection::NoSuchOrder.into());
+        }
+        self.settle_order(id, turn);
+        self.order(id).ok_or(Rejection::NoSuchOrder.into())
+    }
+
+    fn read_orders(&mut self, buyer: crate::domain::BuyerId, turn: &mut Turn) -> Answer {
+        let shard = shard_of(OrderId::for_buyer(0, buyer));
+        if self.broken_shards[shard] {
+            return Err(Refusal::Recovering);
+        }
+        let ids: Vec<OrderId> = self.shards[shard].of_buyer(buyer).map(|it| it.id).collect();
+        for id in ids {
+            if !self.is_broken(id) {
+                self.settle_order(id, turn);
+            }
+        }
+        Ok(Reply::Orders(
+            self.shards[shard].of_buyer(buyer).cloned().collect(),
+        ))
+    }
+
+    fn order(&self, id: OrderId) -> Option<&Order> {
+        self.shards[shard_of(id)].get(id)
+    }
+
+    fn pending_attempts(&self, id: OrderId) -> usize {
+        self.order(id).map_or(0, |order| {
+            order.attempts.iter().filter(|it| it.is_pending()).count()
+        })
+    }
+
+    fn shard_mut(&mut self, id: OrderId) -> &mut OrderActor {
+        &mut self.shards[shard_of(id)]
+    }
+
+    fn product_mut(&mut self, id: ProductId) -> &mut ProductActor {
+        self.products
+            .get_mut(&id)
+            .expect("units moved on a product that was never registered")
+    }
+
+    // -- crashed actors ------------------------------------------------------------------------------------------
+
+    /// Takes actors out of service whose state may be half changed.
+    pub(crate) fn set_broken(&mut self, products: &[ProductId], order: Option<OrderId>) {
+        for product in products {
+            self.broken_products.insert(*product, ());
+        }
+        if let Some(order) = order {
+            self.broken_shards[shard_of(order)] = true;
+        }
+    }
+
+    pub(crate) fn has_broken(&self) -> bool {
+        !self.broken_products.is_empty() || self.broken_shards.contains(&true)
+    }
+
+    /// Puts the broken actors back in service, taken from a cell that was rebuilt from SQL and journal.
+    pub(crate) fn mend(&mut self, mut rebuilt: Self) {
+        for (product, ()) in std::mem::take(&mut self.broken_products) {
+            match rebuilt.products.remove(&product) {
+                Some(actor) => self.products.insert(product, actor),
+                None => self.products.remove(&product),
+            };
+        }
+        for shard in 0..SHARDS {
+            if std::mem::take(&mut self.broken_shards[shard]) {
+                self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
+            }
+        }
+        self.due = self
+            .orders()
+            .filter_map(|order| Some((order.next_due()?, order.id)))
+            .collect();
+        self.payments_pending = self
+            .orders()
+            .flat_map(|order| &order.attempts)
+            .filter(|attempt| attempt.is_pending())
+            .count();
+    }
+
+    /// An order is out of service with its shard or with any of its products.
+    fn is_broken(&self, id: OrderId) -> bool {
+        self.broken_shards[shard_of(id)]
+            || (!self.broken_products.is_empty()
+                && self.order(id).is_some_and(|order| {
+                    order
+                        .lines
+                        .iter()
+                        .any(|line| self.broken_products.contains_key(&line.product))
+                }))
+    }
+
+    fn break_product(&mut self, id: ProductId) -> Answer {
+        let posting = Posting {
+            product: id,
+            from: crate::domain::Bucket::Outside,
+            to: crate::domain::Bucket::Available,
+            units: 1,
+        };
+        self.product_mut(id).post(&posting, None);
+        panic!("the actor of product {id} was broken on purpose");
+    }
+}
+
+fn shard_of(order: OrderId) -> usize {
+    usize::from(order.shard_byte()) % SHARDS
+}
+
+/// What a payment provider needs to know of an attempt.
+fn provider_order(order: &Order, attempt: AttemptId) -> Option<ProviderOrder> {
+    let known = order.attempt(attempt)?;
+    Some(ProviderOrder {
+        order: order.id,
+        attempt,
+        method: known.method.clone(),
+        amount: total(order),
+    })
+}
+
+fn total(order: &Order) -> Money {
+    let currency = order.lines[0].unit_price.currency;
+    Money {
+        amount: order.total(),
+        currency,
+    }
+}
+
+fn unfinished_effects(order: &Order) -> impl Iterator<Item = Effect> + '_ {
+    use crate::domain::RefundState;
+    order.attempts.iter().filter_map(|attempt| {
+        let known = provider_order(order, attempt.id)?;
+        match (attempt.is_pending(), attempt.refund) {
+            (true, _) => Some(Effect::LookUp(known)),
+            (false, RefundState::Due) => Some(Effect::Refund(known)),
+            (false, RefundState::NotDue | RefundState::Done) => None,
+        }
+    })
+}

@@ -1,0 +1,503 @@
+//! The engine's thread as an actix actor: it hosts the product and order actors and owns the journal.
+//!
+//! A turn takes every command that is ready, lets the actors decide and apply, writes one batch with one fdatasync,
+//! and then releases what the batch promised: snapshots, effects, answers. The thread blocks in fdatasync on
+//! purpose; what arrives meanwhile is the next batch. There is no timer and no commit delay.
+//!
+//! **Invariant:** nothing of a turn leaves before the journal has it, refusals included.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
+use futures_util::future::BoxFuture;
+use smallvec::{SmallVec, smallvec};
+
+use super::cell::Cell;
+use super::engine::{Envelope, Shared};
+use super::message::{Answer, Command, Effect, Refusal, ReplyTo};
+use super::turn::Turn;
+use crate::domain::{OrderId, ProductId, Span, Timestamp};
+use crate::persistence::journal::{Journal, JournalError, JournalReader, Position};
+
+/// Says that the inbox has something. One is enough, however much there is.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub(crate) struct Wake;
+
+/// Asks for a last turn and a sealed journal.
+#[derive(Message, Debug)]
+#[rtype(result = "Result<Position, JournalError>")]
+pub(crate) struct Close;
+
+/// Where effects go once they may leave: the payment actors.
+pub(crate) type EffectSink = Box<dyn FnMut(Vec<Effect>) -> Result<(), Vec<Effect>> + Send>;
+
+/// Rebuilds a cell from SQL and the journal up to a record, away from the engine's thread.
+pub(crate) type Rebuild = Box<
+    dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send,
+>;
+
+/// How far SQL has followed the journal.
+pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
+
+/// Told once when the journal fails; the process should end.
+pub(crate) type OnFailure = Box<dyn Fn(&JournalError) + Send>;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostLimits {
+    /// Bytes of journal that SQL may lag behind before new holds are refused.
+    pub(crate) journal_budget_bytes: u64,
+    /// Due orders ended in one turn.
+    pub(crate) due_per_turn_max: usize,
+    /// Idempotency keys and settled orders are kept in memory at least this long.
+    pub(crate) keep_settled: Span,
+}
+
+pub(crate) struct EngineActor {
+    shared: Arc<Shared>,
+    cell: Cell,
+    journal: Box<dyn Journal>,
+    turn: Turn,
+    commands: Vec<Envelope>,
+    /// Answers sorted by lane, to wake each worker once.
+    outgoing: Vec<Vec<(u32, Answer)>>,
+    /// Effects that the payment actors had no room for yet.
+    effects: Vec<Effect>,
+    effect_sink: EffectSink,
+    rebuild: Rebuild,
+    rebuilding: bool,
+    projected: Projected,
+    on_failure: OnFailure,
+    limits: HostLimits,
+    /// Engine time never goes back, whatever the wall clock does.
+    last_now: Timestamp,
+    alarm: Option<(Timestamp, SpawnHandle)>,
+    seal_alarm: Option<SpawnHandle>,
+    upkeep: Upkeep,
+    failed: bool,
+}
+
+/// Where the slow chores stand.
+#[derive(Debug, Default)]
+struct Upkeep {
+    shard: usize,
+    /// Every change up to this instant is in SQL.
+    projected_through: Timestamp,
+    checkpoint: (Position, Timestamp),
+}
+
+/// What the engine is made of besides its actors.
+pub(crate) struct HostParts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cell: Cell,
+    pub(crate) journal: Box<dyn Journal>,
+    pub(crate) effect_sink: EffectSink,
+    pub(crate) rebuild: Rebuild,
+    pub(crate) projected: Projected,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) limits: HostLimits,
+}
+
+impl std::fmt::Debug for EngineActor {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("EngineActor")
+            .field("position", &self.journal.position())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EngineActor {
+    /// How long the journal waits for more before it marks its last batch as whole.
+    const SEAL_AFTER_IDLE: Duration = Duration::from_millis(5);
+    /// After so many turns without a pause the thread's other tasks get theirs: timers, upkeep, shutdown.
+    const TURNS_AT_ONCE_MAX: u32 = 64;
+    const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+
+    pub(crate) fn new(parts: HostParts) -> Self {
+        let effects = parts.cell.unfinished_effects();
+        Self {
+            shared: parts.shared,
+            cell: parts.cell,
+            journal: parts.journal,
+            turn: Turn::new(),
+            commands: Vec::new(),
+            outgoing: Vec::new(),
+            effects,
+            effect_sink: parts.effect_sink,
+            rebuild: parts.rebuild,
+            rebuilding: false,
+            projected: parts.projected,
+            on_failure: parts.on_failure,
+            limits: parts.limits,
+            last_now: Timestamp::ZERO,
+            alarm: None,
+            seal_alarm: None,
+            upkeep: Upkeep::default(),
+            failed: false,
+        }
+    }
+
+    /// Turns until there is nothing left to do, then sleeps.
+    fn run(&mut self, context: &mut Context<Self>) {
+        for turn in 0.. {
+            let mut commands = std::mem::take(&mut self.commands);
+            self.shared.take_commands(&mut commands);
+            let worked = self.take_turn(&mut commands);
+            self.commands = commands;
+            if !worked && self.shared.fall_asleep() {
+                break;
+            }
+            if turn == Self::TURNS_AT_ONCE_MAX {
+                context.notify(Wake);
+                break;
+            }
+        }
+        self.mend_if_broken(context);
+        self.set_alarm(context);
+        self.set_seal_alarm(context);
+    }
+
+    /// One batch. `false` if there was nothing to do.
+    fn take_turn(&mut self, commands: &mut Vec<Envelope>) -> bool {
+        let now = self.now();
+        self.turn.begin(now, self.journal.position());
+        self.settle_due();
+        let mut admitted = 0;
+        for envelope in commands.drain(..) {
+            admitted += usize::from(envelope.reply_to != ReplyTo::Nobody);
+            if self.turn.batch.is_full() {
+                self.commit();
+                self.turn.begin(now, self.journal.position());
+            }
+            self.handle(envelope);
+        }
+        let worked = admitted > 0 || !self.turn.batch.is_empty() || !self.turn.answers.is_empty();
+        self.commit();
+        self.shared.release(admitted);
+        worked
+    }
+
+    fn handle(&mut self, envelope: Envelope) {
+        let Envelope { command, reply_to } = envelope;
+        if self.failed {
+            return self.turn.answer(reply_to, Err(Refusal::JournalFailed));
+        }
+        if matches!(command, Command::PlaceOrder(_)) && self.is_over_budget() {
+            return self.turn.answer(reply_to, Err(Refusal::JournalFull));
+        }
+        let concerned = Concerned::by(&command);
+        let (cell, turn) = (&mut self.cell, &mut self.turn);
+        let outcome = catch_unwind(AssertUnwindSafe(|| cell.handle(command, reply_to, turn)));
+        if outcome.is_err() {
+            self.note_crash(&concerned);
+            self.turn.answer(reply_to, Err(Refusal::Recovering));
+        }
+    }
+
+    fn settle_due(&mut self) {
+        if self.failed {
+            return;
+        }
+        let late_us = self
+            .cell
+            .next_due()
+            .map_or(0, |due| self.turn.now.since(due).as_micros());
+        let counters = &self.shared.counters;
+        counters
+            .holds_expired_late_us_max
+            .fetch_max(late_us, Ordering::Relaxed);
+        self.cell
+            .settle_due(self.limits.due_per_turn_max, &mut self.turn);
+    }
+
+    // -- making it durable and letting it out --------------------------------------------------------------------
+
+    fn commit(&mut self) {
+        if !self.turn.batch.is_empty() {
+            if let Err(error) = self.journal.append(&self.turn.batch) {
+                return self.fail(&error);
+            }
+            let counters = &self.shared.counters;
+            let records = u64::try_from(self.turn.batch.len()).unwrap_or(u64::MAX);
+            counters.batches.fetch_add(1, Ordering::Relaxed);
+            counters.records.fetch_add(records, Ordering::Relaxed);
+        }
+        self.publish();
+        self.release_effects();
+        self.deliver();
+    }
+
+    fn publish(&mut self) {
+        let board = &self.shared.board;
+        for placed in self.turn.placed.drain(..) {
+            let products = placed.lines.iter().map(|line| line.product);
+            board.note_placed(placed.key, placed.buyer, products);
+        }
+        for (product, ()) in self.turn.touched.drain() {
+            if let Some((_, product)) = self.cell.snapshot(product) {
+                board.publish(product);
+            }
+        }
+    }
+
+    fn release_effects(&mut self) {
+        self.effects.append(&mut self.turn.effects);
+        if self.effects.is_empty() {
+            return;
+        }
+        let effects = std::mem::take(&mut self.effects);
+        if let Err(refused) = (self.effect_sink)(effects) {
+            self.effects = refused;
+        }
+    }
+
+    fn deliver(&mut self) {
+        for (to, answer) in self.turn.answers.drain(..) {
+            let ReplyTo::Slot { lane, slot } = to else {
+                continue;
+            };
+            let lane = lane as usize;
+            if self.outgoing.len() <= lane {
+                self.outgoing.resize_with(lane + 1, Vec::new);
+            }
+            self.outgoing[lane].push((slot, answer));
+        }
+        for (number, answers) in self.outgoing.iter_mut().enumerate() {
+            if answers.is_empty() {
+                continue;
+            }
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            if let Some(lane) = self.shared.lane(number) {
+                lane.deliver(answers);
+            }
+        }
+    }
+
+    /// The journal failed: nothing of this turn is promised, and nothing will be until a restart has read the disk.
+    fn fail(&mut self, error: &JournalError) {
+        tracing::error!(error = %error, "the journal failed; no order is taken until a restart");
+        self.failed = true;
+        self.shared.fail();
+        for (_, answer) in &mut self.turn.answers {
+            *answer = Err(Refusal::JournalFailed);
+        }
+        self.turn.effects.clear();
+        self.deliver();
+        (self.on_failure)(error);
+    }
+
+    fn is_over_budget(&self) -> bool {
+        let behind = self.journal.bytes_after((self.projected)());
+        behind > self.limits.journal_budget_bytes
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.last_now = self.last_now.max(self.shared.clock.now());
+        self.last_now
+    }
+
+    // -- crashed actors ------------------------------------------------------------------------------------------
+
+    fn note_crash(&mut self, concerned: &Concerned) {
+        let counters = &self.shared.counters;
+        counters.actor_crashes.fetch_add(1, Ordering::Relaxed);
+        let products = concerned.products(&self.cell);
+        tracing::error!(
+            products = ?products,
+            order.id = ?concerned.order,
+            "an actor crashed; it takes no orders until it is rebuilt from the journal"
+        );
+        self.cell.set_broken(&products, concerned.order);
+    }
+
+    fn mend_if_broken(&mut self, context: &mut Context<Self>) {
+        if self.rebuilding || self.failed || !self.cell.has_broken() {
+            return;
+        }
+        self.rebuilding = true;
+        match self.journal.reader((self.projected)()) {
+            Ok(reader) => {
+                let rebuilt = (self.rebuild)(reader, self.journal.position());
+                context.spawn(rebuilt.into_actor(self).map(Self::mend));
+            }
+            Err(error) => Self::mend(Err(error.into()), self, context),
+        }
+    }
+
+    fn mend(rebuilt: anyhow::Result<Cell>, host: &mut Self, context: &mut Context<Self>) {
+        host.rebuilding = false;
+        match rebuilt {
+            Ok(cell) => {
+                host.cell.mend(cell);
+                let products: Vec<ProductId> =
+                    host.cell.products().map(|product| product.id).collect();
+                for product in products {
+                    host.turn.touch(product);
+                }
+                host.publish();
+                tracing::info!("the crashed actors are back in service");
+                host.run(context);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "rebuilding crashed actors failed; trying again");
+                context.run_later(Duration::from_secs(1), |host, context| {
+                    host.mend_if_broken(context);
+                });
+            }
+        }
+    }
+
+    // -- timers --------------------------------------------------------------------------------------------------
+
+    /// Wakes the engine when the next hold ends, if nothing else does before.
+    fn set_alarm(&mut self, context: &mut Context<Self>) {
+        let next = self.cell.next_due();
+        if self.alarm.as_ref().map(|(due, _)| *due) == next {
+            return;
+        }
+        if let Some((_, alarm)) = self.alarm.take() {
+            context.cancel_future(alarm);
+        }
+        let Some(due) = next else { return };
+        let wait = Duration::from_micros(due.since(self.shared.clock.now()).as_micros());
+        let alarm = context.run_later(wait, |host, context| {
+            host.alarm = None;
+            host.run(context);
+        });
+        self.alarm = Some((due, alarm));
+    }
+
+    fn set_seal_alarm(&mut self, context: &mut Context<Self>) {
+        if let Some(alarm) = self.seal_alarm.take() {
+            context.cancel_future(alarm);
+        }
+        let alarm = context.run_later(Self::SEAL_AFTER_IDLE, |host, _| {
+            host.seal_alarm = None;
+            host.seal();
+        });
+        self.seal_alarm = Some(alarm);
+    }
+
+    fn seal(&mut self) {
+        if self.failed {
+            return;
+        }
+        if let Err(error) = self.journal.seal() {
+            self.fail(&error);
+        }
+    }
+
+    /// Forgets what SQL has and nobody needs in memory, and lets old segments go; a slice at a time.
+    fn upkeep(&mut self) {
+        let now = self.now();
+        let projected = (self.projected)();
+        self.journal.release_through(projected);
+        let (position, at) = self.upkeep.checkpoint;
+        if projected >= position {
+            self.upkeep.projected_through = at;
+            self.upkeep.checkpoint = (self.journal.position(), now);
+        }
+        let kept_since = now
+            .as_micros()
+            .saturating_sub(self.limits.keep_settled.as_micros());
+        let before = self
+            .upkeep
+            .projected_through
+            .min(Timestamp::from_micros(kept_since));
+        self.cell.forget_settled(self.upkeep.shard, before);
+        self.upkeep.shard = self.upkeep.shard.wrapping_add(1);
+    }
+}
+
+impl Actor for EngineActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let products: Vec<ProductId> = self.cell.products().map(|product| product.id).collect();
+        for product in products {
+            self.turn.touch(product);
+        }
+        for order in self.cell.orders() {
+            let products = order.lines.iter().map(|line| line.product);
+            self.shared
+                .board
+                .note_placed(order.key, order.buyer, products);
+        }
+        self.publish();
+        self.release_effects();
+        context.run_interval(Self::UPKEEP_EVERY, |host, context| {
+            host.upkeep();
+            host.release_effects();
+            host.run(context);
+        });
+        self.run(context);
+    }
+}
+
+impl Handler<Wake> for EngineActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        self.run(context);
+    }
+}
+
+impl Handler<Close> for EngineActor {
+    type Result = Result<Position, JournalError>;
+
+    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
+        self.shared.close();
+        self.run(context);
+        self.journal.seal()?;
+        Ok(self.journal.position())
+    }
+}
+
+/// Whose state a command may have half changed if it crashes.
+#[derive(Debug)]
+struct Concerned {
+    order: Option<OrderId>,
+    products: SmallVec<[ProductId; 2]>,
+}
+
+impl Concerned {
+    fn by(command: &Command) -> Self {
+        match command {
+            Command::PlaceOrder(place) => Self {
+                order: Some(place.order),
+                products: place.lines.iter().map(|(product, _)| *product).collect(),
+            },
+            Command::StartPayment(start) => Self::order(start.order),
+            Command::CancelOrder { order, .. }
+            | Command::ReadOrder { order, .. }
+            | Command::SettlePayment { order, .. }
+            | Command::DeferPayment { order, .. }
+            | Command::RepeatCharge { order, .. }
+            | Command::RecordRefund { order, .. }
+            | Command::DeferRefund { order } => Self::order(*order),
+            Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
+            Command::ChangeProduct { product, .. } | Command::BreakProduct(product) => Self {
+                order: None,
+                products: smallvec![*product],
+            },
+        }
+    }
+
+    fn order(order: OrderId) -> Self {
+        Self {
+            order: Some(order),
+            products: SmallVec::new(),
+        }
+    }
+
+    /// The products named by the command, and those of the order it names.
+    fn products(&self, cell: &Cell) -> Vec<ProductId> {
+        let of_order = self.order.map(|order| cell.products_of(order));
+        let named = self.products.iter().copied();
+        named.chain(of_order.into_iter().flatten()).collect()
+    }
+}

@@ -1,0 +1,181 @@
+//! What the actors are told and what they answer.
+
+use crate::domain::{
+    AddressId, AdminMark, AttemptId, BuyerId, Details, Fingerprint, KeyHash, Money, Order, OrderId,
+    PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Window,
+    WindowAct,
+};
+
+/// Something the engine is asked to do. Ids and hashes are made by the sender: the engine draws nothing at random.
+#[derive(Debug)]
+pub enum Command {
+    PlaceOrder(PlaceOrder),
+    StartPayment(StartPayment),
+    CancelOrder {
+        order: OrderId,
+        buyer: BuyerId,
+    },
+    ReadOrder {
+        order: OrderId,
+        viewer: Viewer,
+    },
+    /// The orders of a buyer that are still in memory; older ones are in SQL.
+    ReadOrders {
+        buyer: BuyerId,
+    },
+    ChangeProduct {
+        product: ProductId,
+        mark: AdminMark,
+        act: ProductAct,
+    },
+    /// The provider's word on an attempt.
+    SettlePayment {
+        order: OrderId,
+        attempt: AttemptId,
+        outcome: PaymentOutcome,
+    },
+    /// The provider gave no clear answer in time: tell the buyer so, and go on asking.
+    DeferPayment {
+        order: OrderId,
+        attempt: AttemptId,
+    },
+    /// The provider has never heard of the attempt: charge again if it can still be honoured.
+    RepeatCharge {
+        order: OrderId,
+        attempt: AttemptId,
+    },
+    RecordRefund {
+        order: OrderId,
+        attempt: AttemptId,
+    },
+    /// The refund takes longer than a buyer should wait.
+    DeferRefund {
+        order: OrderId,
+    },
+    /// Makes the actor of a product panic with its state half changed, to prove that it is rebuilt.
+    #[doc(hidden)]
+    BreakProduct(ProductId),
+}
+
+#[derive(Debug)]
+pub struct PlaceOrder {
+    pub order: OrderId,
+    pub buyer: BuyerId,
+    pub key: KeyHash,
+    pub fingerprint: Fingerprint,
+    pub address: Option<AddressId>,
+    /// Distinct products, 1 to [`Order::LINES_MAX`] of them.
+    pub lines: Vec<(ProductId, Quantity)>,
+}
+
+#[derive(Debug)]
+pub struct StartPayment {
+    pub order: OrderId,
+    pub buyer: BuyerId,
+    pub attempt: AttemptId,
+    pub key: KeyHash,
+    pub fingerprint: Fingerprint,
+    pub method: Box<str>,
+}
+
+#[derive(Debug)]
+pub enum ProductAct {
+    Register {
+        details: Details,
+        restock_to: RestockTo,
+        total: u64,
+    },
+    Edit(DetailsPatch),
+    Delete,
+    SetStock(u64),
+    /// The window is given only when the act is to schedule one.
+    Window(WindowAct, Option<Window>),
+}
+
+/// What an admin wants changed in a description; `None` stays as it is.
+#[derive(Debug, Default)]
+pub struct DetailsPatch {
+    pub name: Option<Box<str>>,
+    pub description: Option<Box<str>>,
+    pub image_url: Option<Option<Box<str>>>,
+    pub price: Option<Money>,
+}
+
+/// Who may see an order: its buyer, or the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewer {
+    Buyer(BuyerId),
+    Shop,
+}
+
+#[derive(Debug)]
+pub enum Reply {
+    Order(Box<Order>),
+    Orders(Vec<Order>),
+    Payment(Box<PaymentReply>),
+    Product(Box<Snapshot>),
+    Done,
+}
+
+/// The answer to an attempt to pay; the same for every repeat of the request.
+#[derive(Debug, Clone)]
+pub struct PaymentReply {
+    pub order: OrderId,
+    pub attempt: AttemptId,
+    pub method: Box<str>,
+    pub amount: Money,
+    pub answer: PaymentAnswer,
+    /// Until when another attempt may start after a decline.
+    pub deadline: crate::domain::Timestamp,
+}
+
+/// Why a command got no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The rules say no.
+    Rejected(Rejection),
+    /// More commands in flight than the engine admits.
+    Overloaded,
+    /// More payments under way than the engine admits.
+    PaymentsBusy,
+    /// SQL has been away for so long that the journal's budget is spent; no new holds.
+    JournalFull,
+    /// The journal failed: nothing can be promised any more.
+    JournalFailed,
+    /// The actor concerned crashed and is being rebuilt.
+    Recovering,
+    ShuttingDown,
+}
+
+pub type Answer = Result<Reply, Refusal>;
+
+/// Which requester waits for an answer: a slot in the lane of one HTTP worker, or nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyTo {
+    Slot { lane: u32, slot: u32 },
+    Nobody,
+}
+
+/// Work for the world outside, released only once the journal has what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Charge(ProviderOrder),
+    /// The state of an attempt is unknown after a restart: ask before charging.
+    LookUp(ProviderOrder),
+    Refund(ProviderOrder),
+}
+
+/// What a payment provider is told of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderOrder {
+    pub order: OrderId,
+    pub attempt: AttemptId,
+    pub method: Box<str>,
+    pub amount: Money,
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}

@@ -1,0 +1,32 @@
+//! The actors: who decides, in which order, and when the world is told.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `engine` | the handle that everybody else speaks to |
+//! | `host` | the engine's thread, an actix actor: takes turns, owns the journal, releases what is durable |
+//! | `cell` | the products and orders of one engine, and the road of a command through their actors |
+//! | `product`, `order` | the actors of one product, and of one slice of the buyers |
+//! | `payment` | the actor that talks to the payment provider, away from the engine's thread |
+//! | `board` | what is durable about each product, readable from every thread |
+//! | `lane` | the way back: answers in batches, one wake-up a worker |
+//!
+//! **Invariant:** every change goes through `Cell::apply`, live and in replay.
+
+mod board;
+mod cell;
+mod engine;
+mod host;
+mod lane;
+pub mod message;
+mod order;
+mod payment;
+mod product;
+mod startup;
+mod turn;
+
+pub use board::{Board, Listing};
+pub use engine::{Counters, Engine, EngineLink};
+pub use payment::PaymentTimes;
+pub use startup::{
+    EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,
+};

@@ -1,0 +1,69 @@
+//! One turn of the engine: what a batch of commands decided, kept back until the journal has it.
+
+use super::message::{Answer, Effect, ReplyTo};
+use crate::domain::{Event, IdMap, OrderPlaced, ProductId, Timestamp};
+use crate::persistence::codec;
+use crate::persistence::journal::{Batch, Position};
+
+/// Collects records, answers, effects and touched products. Nothing of it leaves before the batch is durable.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) now: Timestamp,
+    pub(crate) batch: Batch,
+    pub(crate) answers: Vec<(ReplyTo, Answer)>,
+    pub(crate) effects: Vec<Effect>,
+    /// Products whose published snapshot is stale.
+    pub(crate) touched: IdMap<ProductId, ()>,
+    /// What was placed, so that repeats and people with units in hand are recognised without asking an actor.
+    pub(crate) placed: Vec<OrderPlaced>,
+    last: Position,
+}
+
+impl Turn {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: Timestamp::ZERO,
+            batch: Batch::new(),
+            answers: Vec::new(),
+            effects: Vec::new(),
+            touched: IdMap::default(),
+            placed: Vec::new(),
+            last: Position::ZERO,
+        }
+    }
+
+    /// Starts over after the record `last`, keeping the buffers.
+    pub(crate) fn begin(&mut self, now: Timestamp, last: Position) {
+        self.now = now;
+        self.last = last;
+        self.batch.clear();
+        self.answers.clear();
+        self.effects.clear();
+        self.touched.clear();
+        self.placed.clear();
+    }
+
+    /// The sequence number that the next record will have.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.last
+            .get()
+            .saturating_add(u64::try_from(self.batch.len()).unwrap_or(u64::MAX))
+            .saturating_add(1)
+    }
+
+    pub(crate) fn record(&mut self, event: &Event) {
+        self.batch
+            .push_with(|buffer| codec::encode(event, buffer))
+            .expect("a record is bounded by what HTTP lets in, and a full batch takes no command");
+    }
+
+    pub(crate) fn touch(&mut self, product: ProductId) {
+        self.touched.insert(product, ());
+    }
+
+    pub(crate) fn answer(&mut self, to: ReplyTo, answer: Answer) {
+        if to != ReplyTo::Nobody {
+            self.answers.push((to, answer));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line, and what its exit codes mean.
+
+mod admin;
+mod seed;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ServeOptions, ServeSettings, StoreOptions, StoreSettings};
+use crate::persistence::journal::OpenError;
+use crate::startup::{self, JournalFailed};
+use crate::telemetry;
+
+/// A reservation engine for flash sales.
+///
+/// Exit codes: 0 done; 1 a fault; 2 wrong use; 3 refused to start, the journal is damaged; 4 the journal failed while
+/// running; 5 the data directory is in use by another process.
+#[derive(Debug, Parser)]
+#[command(name = "layby", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the shop over HTTP
+    Serve {
+        #[command(flatten)]
+        store: StoreOptions,
+        #[command(flatten)]
+        serve: Box<ServeOptions>,
+    },
+    /// Manage admins
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Create or bring up to date the tables of the database
+    Migrate {
+        #[command(flatten)]
+        store: StoreOptions,
+    },
+    /// Prove the books: every unit of every product, from the journal and the database
+    Verify {
+        #[command(flatten)]
+        store: StoreOptions,
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make buyers with ready tokens for a load test
+    Seed {
+        #[command(flatten)]
+        store: StoreOptions,
+        /// How many
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+        buyers: u32,
+        /// Where to write `user_id,token`, a line each; the tokens are good for a day
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Create an admin and print its id and a token that is good for a day
+    Create {
+        #[command(flatten)]
+        store: StoreOptions,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match carry_out(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("layby: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve { store, serve } => {
+            let settings = ServeSettings::resolve(store, *serve)?;
+            telemetry::start(&settings.store.log)?;
+            block_on(startup::serve(settings))?;
+        }
+        Command::Admin {
+            command: AdminCommand::Create { store },
+        } => block_on(admin::create(resolved(store)?))?,
+        Command::Migrate { store } => block_on(startup::migrate(resolved(store)?))?,
+        Command::Verify { store, json } => {
+            return block_on(verify::run(resolved(store)?, json));
+        }
+        Command::Seed { store, buyers, out } => {
+            block_on(seed::run(resolved(store)?, buyers, out))?;
+        }
+        Command::Openapi => {
+            let document = crate::http::openapi::document();
+            println!("{}", document.to_pretty_json()?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolved(store: StoreOptions) -> anyhow::Result<StoreSettings> {
+    let settings = StoreSettings::resolve(store)?;
+    telemetry::start(&settings.log)?;
+    Ok(settings)
+}
+
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    actix_web::rt::System::new().block_on(command)
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<JournalFailed>() {
+        return ExitCode::from(4);
+    }
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::Damaged { .. }) => ExitCode::from(3),
+        Some(OpenError::InUse { .. }) => ExitCode::from(5),
+        _ => ExitCode::FAILURE,
+    }
+}

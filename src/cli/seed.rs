@@ -1,0 +1,44 @@
+//! `layby seed`: many buyers with ready tokens, beside a stopped or running server of the same data directory.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::StoreSettings;
+use crate::domain::BuyerId;
+use crate::http::token::{Role, TokenIssuer};
+use crate::startup;
+
+const TOKEN_TTL_SECS: u64 = 86_400;
+
+pub(super) async fn run(settings: StoreSettings, buyers: u32, out: PathBuf) -> anyhow::Result<()> {
+    startup::create_data_dir(&settings.data_dir)?;
+    let issuer = startup::token_issuer(&settings.data_dir)?;
+    let database = startup::open_database(&settings).await?;
+    let ids: Vec<Uuid> = (0..buyers).map(|_| Uuid::now_v7()).collect();
+    let rows = ids.iter().map(|id| BuyerId::new(id.as_u128())).collect();
+    database
+        .insert_users_bulk(rows, Role::Buyer.as_str().into(), SystemClock.now())
+        .await?;
+    write_tokens(&issuer, &ids, &out)
+        .with_context(|| format!("cannot write the tokens to `{}`", out.display()))?;
+    database.close().await;
+    println!("{buyers} buyers; their tokens are in {}", out.display());
+    Ok(())
+}
+
+fn write_tokens(issuer: &TokenIssuer, ids: &[Uuid], out: &Path) -> anyhow::Result<()> {
+    let mut file = BufWriter::new(File::create(out)?);
+    for id in ids {
+        writeln!(
+            file,
+            "{id},{}",
+            issuer.issue(*id, Role::Buyer, TOKEN_TTL_SECS)?
+        )?;
+    }
+    Ok(file.flush()?)
+}

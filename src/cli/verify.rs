@@ -1,0 +1,219 @@
+//! `layby verify`: proves the books from the journal and the database, beside a running or a stopped server.
+//!
+//! It folds the journal with the same code as the engine, whose assertions are the rules of conservation; compares
+//! what comes out with the rows at their position; and recounts the rows among themselves.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::actors::{self, LiveState};
+use crate::config::StoreSettings;
+use crate::domain::{Product, Timestamp};
+use crate::persistence::database::{self, Database, Loaded};
+use crate::persistence::journal::{FileJournal, Inspection, JournalReader, Position, RealDisk};
+use crate::startup;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    verdict: &'static str,
+    journal: JournalReport,
+    /// The record that the database has followed to.
+    database_position: u64,
+    products: usize,
+    orders: usize,
+    units: Units,
+    /// Everything that is wrong, and where.
+    faults: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct JournalReport {
+    first: u64,
+    last: u64,
+    segments: usize,
+    /// `segment@offset` of an unfinished batch that was never acknowledged.
+    torn_tail: Option<String>,
+    /// Whether the journal reaches back to its first record, so that everything was proved from nothing.
+    complete: bool,
+}
+
+/// All products together, as of the end of the journal.
+#[derive(Debug, Default, Serialize)]
+struct Units {
+    total: u64,
+    available: u64,
+    held: u64,
+    offered: u64,
+    sold: u64,
+    returning: u64,
+    withdrawn: u64,
+}
+
+pub(super) async fn run(settings: StoreSettings, json: bool) -> anyhow::Result<ExitCode> {
+    let report = prove(&settings).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(match report.faults.len() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
+    let database = Database::connect(&settings.database_url, database::Options::default()).await?;
+    let mut faults = database::verify_books(&database).await?;
+    // First SQL, then the journal: beside a running server the journal is then never behind.
+    let stored = database.load_live(Timestamp::ZERO).await?;
+    let path = startup::journal_dir(&settings.data_dir);
+    let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
+    database.close().await;
+
+    let position = stored.position;
+    if position > inspection.last {
+        faults.push(format!(
+            "the database is at record {position}, but the journal ends at {}: acknowledged records are missing",
+            inspection.last
+        ));
+        let journal = JournalReport::of(&inspection);
+        return Ok(Report::of(journal, position, &stored.into(), faults));
+    }
+    let complete = inspection.first.get() <= 1;
+    let (journal, last) = (JournalReport::of(&inspection), inspection.last);
+    let end = match inspection.reader {
+        Some(reader) => fold(reader, &stored, last, complete, &mut faults)?,
+        None => LiveState::from(stored),
+    };
+    Ok(Report::of(journal, position, &end, faults))
+}
+
+/// From nothing if the journal reaches that far back, comparing with the rows on the way; then on to its end.
+fn fold(
+    mut reader: Box<dyn JournalReader>,
+    stored: &Loaded,
+    last: Position,
+    complete: bool,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<LiveState> {
+    let mut state = LiveState::from(stored.clone());
+    if complete {
+        let nothing = LiveState::from(Loaded::default());
+        let Some(from_nothing) = folded(nothing, reader.as_mut(), stored.position, faults)? else {
+            return Ok(state);
+        };
+        let from_nothing = Loaded::from(from_nothing);
+        faults.extend(database::diff(&from_nothing, stored));
+        state = from_nothing.into();
+    }
+    let rest = folded(state, reader.as_mut(), last, faults)?;
+    Ok(rest.unwrap_or_else(|| stored.clone().into()))
+}
+
+/// `None`: the journal holds an event that breaks the books, and the fault says which rule.
+fn folded(
+    state: LiveState,
+    reader: &mut dyn JournalReader,
+    through: Position,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<Option<LiveState>> {
+    let fold = || actors::replay_state(state, reader, through);
+    match catch_unwind(AssertUnwindSafe(fold)) {
+        Ok(state) => Ok(Some(state?)),
+        Err(panic) => {
+            let rule = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("an assertion of the rules");
+            faults.push(format!("the journal breaks the rules: {rule}"));
+            Ok(None)
+        }
+    }
+}
+
+impl JournalReport {
+    fn of(inspection: &Inspection) -> Self {
+        let torn_tail = inspection.torn_tail.as_ref();
+        Self {
+            first: inspection.first.get(),
+            last: inspection.last.get(),
+            segments: inspection.segments,
+            torn_tail: torn_tail.map(|tail| format!("{}@{}", tail.segment, tail.offset)),
+            complete: inspection.first.get() <= 1,
+        }
+    }
+}
+
+impl Report {
+    fn of(
+        journal: JournalReport,
+        database_position: Position,
+        end: &LiveState,
+        faults: Vec<String>,
+    ) -> Self {
+        Self {
+            verdict: if faults.is_empty() { "ok" } else { "wrong" },
+            journal,
+            database_position: database_position.get(),
+            products: end.products.len(),
+            orders: end.orders.len(),
+            units: Units::of(&end.products),
+            faults,
+        }
+    }
+}
+
+impl Units {
+    fn of(products: &[Product]) -> Self {
+        products.iter().fold(Self::default(), |sum, product| {
+            let stock = &product.stock;
+            Self {
+                total: sum.total + stock.total(),
+                available: sum.available + stock.available,
+                held: sum.held + stock.held,
+                offered: sum.offered + stock.offered,
+                sold: sum.sold + stock.sold,
+                returning: sum.returning + stock.returning,
+                withdrawn: sum.withdrawn + stock.withdrawn,
+            }
+        })
+    }
+}
+
+fn print(report: &Report) {
+    let Units {
+        total,
+        available,
+        held,
+        offered,
+        sold,
+        returning,
+        withdrawn,
+    } = report.units;
+    let journal = &report.journal;
+    println!(
+        "journal   records {} to {} in {} segments{}",
+        journal.first,
+        journal.last,
+        journal.segments,
+        if journal.complete {
+            ", from the first"
+        } else {
+            ""
+        }
+    );
+    println!("database  followed to record {}", report.database_position);
+    println!("products  {}   orders {}", report.products, report.orders);
+    println!(
+        "units     {total} = {available} available + {held} held + {offered} offered + {sold} sold \
+         + {returning} returning + {withdrawn} withdrawn"
+    );
+    for fault in &report.faults {
+        println!("wrong     {fault}");
+    }
+    println!("verdict   {}", report.verdict);
+}

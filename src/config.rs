@@ -1,0 +1,276 @@
+//! Settings: a flag, else `LAYBY_...` in the environment, else `layby.toml`, else a default that works as it is.
+//!
+//! **Invariant:** nothing else reads the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::actors::{EngineOptions, PaymentTimes};
+use crate::gateways::payment::SandboxPlan;
+use crate::http::HttpOptions;
+
+const CONFIG_FILE: &str = "layby.toml";
+
+/// Where the data is: asked by every command.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// File with settings; a missing `layby.toml` is fine, a missing file that was named is not
+    #[arg(long, env = "LAYBY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Directory of the journal, the embedded database and the secrets [default: ./layby-data]
+    #[arg(long, env = "LAYBY_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// `mysql://user:password@host/database` or `sqlite://file` [default: SQLite in the data directory]
+    #[arg(
+        long,
+        env = "LAYBY_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `layby=debug` [default: info]
+    #[arg(long, env = "LAYBY_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeOptions {
+    /// Address and port; port 0 takes a free one and prints it [default: 127.0.0.1:8080]
+    #[arg(long, env = "LAYBY_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Set up a demo shop and write its ids and tokens to `demo.json` in the data directory
+    #[arg(long, env = "LAYBY_DEMO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub demo: Option<bool>,
+    /// HTTP worker threads [default: one a core]
+    #[arg(long, env = "LAYBY_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Commands in flight at the engine; the next is told 503 [default: 16384]
+    #[arg(long, env = "LAYBY_IN_FLIGHT_MAX", value_name = "N")]
+    pub in_flight_max: Option<usize>,
+    /// Payments under way; the next is told 503 [default: 65536]
+    #[arg(long, env = "LAYBY_PAYMENTS_PENDING_MAX", value_name = "N")]
+    pub payments_pending_max: Option<usize>,
+    /// Size of a journal segment in MiB [default: 64]
+    #[arg(long, env = "LAYBY_JOURNAL_SEGMENT_MIB", value_name = "MIB")]
+    pub journal_segment_mib: Option<u64>,
+    /// Journal that the database may lag behind, in MiB, before new holds are refused [default: 8192]
+    #[arg(long, env = "LAYBY_JOURNAL_BUDGET_MIB", value_name = "MIB")]
+    pub journal_budget_mib: Option<u64>,
+    /// Journal kept although the database has it, in MiB [default: 1024]
+    #[arg(long, env = "LAYBY_JOURNAL_RETENTION_MIB", value_name = "MIB")]
+    pub journal_retention_mib: Option<u64>,
+    /// How long a buyer waits for the payment provider before being told 202, in ms [default: 3000]
+    #[arg(long, env = "LAYBY_PAYMENT_ANSWER_MS", value_name = "MS")]
+    pub payment_answer_ms: Option<u64>,
+    /// Seed of the sandbox provider's misbehaviour [default: 1]
+    #[arg(long, env = "LAYBY_SANDBOX_SEED", value_name = "N")]
+    pub sandbox_seed: Option<u64>,
+    /// Share of payments that the sandbox declines, 0 to 1 [default: 0]
+    #[arg(long, env = "LAYBY_SANDBOX_DECLINE_RATE", value_name = "RATE")]
+    pub sandbox_decline_rate: Option<f64>,
+    /// Share that it answers late [default: 0]
+    #[arg(long, env = "LAYBY_SANDBOX_LATE_RATE", value_name = "RATE")]
+    pub sandbox_late_rate: Option<f64>,
+    /// Share that it answers more than once [default: 0]
+    #[arg(long, env = "LAYBY_SANDBOX_DUPLICATE_RATE", value_name = "RATE")]
+    pub sandbox_duplicate_rate: Option<f64>,
+    /// Share that it takes and never answers [default: 0]
+    #[arg(long, env = "LAYBY_SANDBOX_TIMEOUT_RATE", value_name = "RATE")]
+    pub sandbox_timeout_rate: Option<f64>,
+    /// Share that is followed by a stale decline [default: 0]
+    #[arg(long, env = "LAYBY_SANDBOX_OUT_OF_ORDER_RATE", value_name = "RATE")]
+    pub sandbox_out_of_order_rate: Option<f64>,
+    /// How late a late answer is, in ms [default: 5000]
+    #[arg(long, env = "LAYBY_SANDBOX_LATE_MS", value_name = "MS")]
+    pub sandbox_late_ms: Option<u64>,
+}
+
+/// `layby.toml`: the same keys as the options, with `_` for `-`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    data_dir: Option<PathBuf>,
+    database_url: Option<String>,
+    log: Option<String>,
+    #[serde(flatten)]
+    serve: ServeOptions,
+}
+
+/// Where the data is, settled.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    pub data_dir: PathBuf,
+    pub database_url: String,
+    pub log: String,
+}
+
+/// How to serve, settled.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    pub store: StoreSettings,
+    pub demo: bool,
+    pub http: HttpOptions,
+    pub engine: EngineOptions,
+    pub journal_segment_bytes: u64,
+    pub journal_retention_bytes: u64,
+    pub sandbox: SandboxPlan,
+}
+
+impl StoreSettings {
+    pub fn resolve(options: StoreOptions) -> anyhow::Result<Self> {
+        let file = ConfigFile::read(options.config.as_deref())?;
+        Ok(Self::merge(options, &file))
+    }
+
+    fn merge(options: StoreOptions, file: &ConfigFile) -> Self {
+        let data_dir = options
+            .data_dir
+            .or_else(|| file.data_dir.clone())
+            .unwrap_or_else(|| "layby-data".into());
+        let database_url = options
+            .database_url
+            .or_else(|| file.database_url.clone())
+            .unwrap_or_else(|| format!("sqlite://{}", data_dir.join("layby.db").display()));
+        Self {
+            data_dir,
+            database_url,
+            log: options
+                .log
+                .or_else(|| file.log.clone())
+                .unwrap_or_else(|| "info".into()),
+        }
+    }
+}
+
+impl ServeSettings {
+    pub fn resolve(store: StoreOptions, serve: ServeOptions) -> anyhow::Result<Self> {
+        let file = ConfigFile::read(store.config.as_deref())?;
+        let store = StoreSettings::merge(store, &file);
+        let options = serve.or(file.serve);
+        let listen = options
+            .listen
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let mut http = HttpOptions::new(listen);
+        if let Some(workers) = options.workers {
+            ensure!(workers > 0, "--workers must be at least 1");
+            http.workers = workers;
+        }
+        Ok(Self {
+            store,
+            demo: options.demo.unwrap_or(false),
+            http,
+            engine: options.engine()?,
+            journal_segment_bytes: mib(options.journal_segment_mib, 64, 1..=1024)?,
+            journal_retention_bytes: mib(options.journal_retention_mib, 1024, 0..=1 << 30)?,
+            sandbox: options.sandbox()?,
+        })
+    }
+}
+
+impl ServeOptions {
+    /// These options, and those of the file where these say nothing.
+    fn or(self, file: Self) -> Self {
+        Self {
+            listen: self.listen.or(file.listen),
+            demo: self.demo.or(file.demo),
+            workers: self.workers.or(file.workers),
+            in_flight_max: self.in_flight_max.or(file.in_flight_max),
+            payments_pending_max: self.payments_pending_max.or(file.payments_pending_max),
+            journal_segment_mib: self.journal_segment_mib.or(file.journal_segment_mib),
+            journal_budget_mib: self.journal_budget_mib.or(file.journal_budget_mib),
+            journal_retention_mib: self.journal_retention_mib.or(file.journal_retention_mib),
+            payment_answer_ms: self.payment_answer_ms.or(file.payment_answer_ms),
+            sandbox_seed: self.sandbox_seed.or(file.sandbox_seed),
+            sandbox_decline_rate: self.sandbox_decline_rate.or(file.sandbox_decline_rate),
+            sandbox_late_rate: self.sandbox_late_rate.or(file.sandbox_late_rate),
+            sandbox_duplicate_rate: self.sandbox_duplicate_rate.or(file.sandbox_duplicate_rate),
+            sandbox_timeout_rate: self.sandbox_timeout_rate.or(file.sandbox_timeout_rate),
+            sandbox_out_of_order_rate: self
+                .sandbox_out_of_order_rate
+                .or(file.sandbox_out_of_order_rate),
+            sandbox_late_ms: self.sandbox_late_ms.or(file.sandbox_late_ms),
+        }
+    }
+
+    fn engine(&self) -> anyhow::Result<EngineOptions> {
+        let defaults = EngineOptions::default();
+        let times = PaymentTimes::default();
+        Ok(EngineOptions {
+            in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
+            payments_pending_max: self
+                .payments_pending_max
+                .unwrap_or(defaults.payments_pending_max),
+            journal_budget_bytes: mib(self.journal_budget_mib, 8192, 1..=1 << 30)?,
+            payment_times: PaymentTimes {
+                answer_within: self
+                    .payment_answer_ms
+                    .map_or(times.answer_within, Duration::from_millis),
+                ..times
+            },
+            ..defaults
+        })
+    }
+
+    fn sandbox(&self) -> anyhow::Result<SandboxPlan> {
+        let defaults = SandboxPlan::default();
+        Ok(SandboxPlan {
+            seed: self.sandbox_seed.unwrap_or(defaults.seed),
+            decline_rate: rate("sandbox_decline_rate", self.sandbox_decline_rate)?,
+            late_rate: rate("sandbox_late_rate", self.sandbox_late_rate)?,
+            duplicate_rate: rate("sandbox_duplicate_rate", self.sandbox_duplicate_rate)?,
+            timeout_rate: rate("sandbox_timeout_rate", self.sandbox_timeout_rate)?,
+            out_of_order_rate: rate("sandbox_out_of_order_rate", self.sandbox_out_of_order_rate)?,
+            late_by: self
+                .sandbox_late_ms
+                .map_or(defaults.late_by, Duration::from_millis),
+            ..defaults
+        })
+    }
+}
+
+impl ConfigFile {
+    fn read(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = named.unwrap_or(Path::new(CONFIG_FILE));
+        if named.is_none() && !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the settings in `{}`", path.display()))?;
+        toml::from_str(&text)
+            .with_context(|| format!("the settings in `{}` are not right", path.display()))
+    }
+}
+
+fn mib(
+    value: Option<u64>,
+    default: u64,
+    allowed: std::ops::RangeInclusive<u64>,
+) -> anyhow::Result<u64> {
+    let mib = value.unwrap_or(default);
+    if !allowed.contains(&mib) {
+        bail!(
+            "{mib} MiB is not between {} and {} MiB",
+            allowed.start(),
+            allowed.end()
+        );
+    }
+    Ok(mib << 20)
+}
+
+fn rate(name: &str, value: Option<f64>) -> anyhow::Result<f64> {
+    let rate = value.unwrap_or(0.0);
+    ensure!(
+        (0.0..=1.0).contains(&rate),
+        "{name} = {rate} is not between 0 and 1"
+    );
+    Ok(rate)
+}

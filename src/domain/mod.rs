@@ -1,0 +1,36 @@
+//! The rules of Layby, as pure functions.
+//!
+//! `decide` looks at a state and a command and gives an event or a refusal; `apply` folds an event into the state
+//! and cannot fail, because it has happened. Replay uses `apply` alone, so a restart cannot disagree with the past.
+//!
+//! Deliberately absent: clocks (`now` comes in), randomness (ids come in), I/O, actors, HTTP and SQL.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing
+)]
+
+mod event;
+mod ids;
+mod money;
+mod order;
+mod payment;
+mod product;
+mod rejection;
+mod stock;
+mod time;
+mod window;
+
+pub use event::{AdminMark, Event, OrderChange, OrderPlaced, ProductChange};
+pub use ids::{
+    AddressId, AttemptId, BuyerId, Fingerprint, IdHasher, IdMap, KeyHash, OrderId, ProductId,
+    RequestId,
+};
+pub use money::{Currency, Line, Money, Quantity};
+pub use order::{Aftermath, Order, OrderState, ReclaimCheck, Release};
+pub use payment::{Attempt, AttemptState, PaymentAnswer, PaymentOutcome, RefundState};
+pub use product::{Details, Product, RestockTo, Snapshot};
+pub use rejection::{Rejection, Shortage};
+pub use stock::{Availability, Bucket, Posting, Stock};
+pub use time::{Span, Timestamp};
+pub use window::{Phase, Window, WindowAct};

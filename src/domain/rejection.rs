@@ -1,0 +1,68 @@
+//! Refusals: normal business, each named after its cause, with the numbers that help.
+
+use super::{Availability, OrderId, ProductId, Timestamp};
+
+/// Why a command was not carried out. Nothing changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    NoSuchProduct(ProductId),
+    NoSuchOrder,
+    NotOpen {
+        product: ProductId,
+        opens_at: Option<Timestamp>,
+    },
+    Paused(ProductId),
+    Closed(ProductId),
+    /// At least one line is short; every short product is named.
+    Short(Vec<Shortage>),
+    LimitReached {
+        product: ProductId,
+        limit: u32,
+        in_hand: u64,
+        /// An order of the same buyer that still holds units of the product, to be resumed.
+        live_order: Option<OrderId>,
+    },
+    CurrencyMismatch,
+    KeyReused,
+    HoldExpired {
+        deadline: Timestamp,
+    },
+    OrderCancelled,
+    AlreadyPaid,
+    PaymentInProgress,
+    TooManyAttempts {
+        attempts_max: usize,
+    },
+    TooLateToCancel,
+    NotPaid,
+    NotShipped,
+    NotDelivered,
+    ReturnNotRequested,
+    ReturnWindowClosed,
+    /// The new total is below what buyers already own.
+    BelowSold {
+        total: u64,
+        sold: u64,
+    },
+    /// A product with units held or sold cannot be deleted.
+    HasCommittedUnits {
+        held: u64,
+        sold: u64,
+    },
+    StockTooLarge {
+        total_max: u64,
+    },
+}
+
+/// A product that an order asks more of than there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shortage {
+    pub product: ProductId,
+    pub requested: u32,
+    pub available: u64,
+    pub availability: Availability,
+    /// Live holds that may give units back.
+    pub holds: u64,
+    /// When the first of them ends.
+    pub earliest_deadline: Option<Timestamp>,
+}

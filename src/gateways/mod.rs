@@ -1,0 +1,3 @@
+//! The world outside: payment providers, and later mail.
+
+pub mod payment;

@@ -1,0 +1,323 @@
+//! Parsing at the door: who asks, under which key, and with what body.
+
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{BytesMut, Data};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use sha2::{Digest, Sha256};
+
+use super::problem::{FieldError, Problem};
+use super::token::{Role, TokenVerifier};
+use crate::domain::{BuyerId, Fingerprint, KeyHash};
+
+/// Bytes of a JSON body at most; the next is told 413.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// A body that takes longer is told 408: a slow sender must not keep a connection.
+pub const BODY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Anybody with a valid access token.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    pub id: BuyerId,
+    pub role: Role,
+}
+
+/// Somebody whose token says `admin`.
+#[derive(Debug, Clone, Copy)]
+pub struct Admin {
+    pub id: BuyerId,
+}
+
+/// 1 to 255 printable ASCII characters.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey(String);
+
+/// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request))
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).and_then(|caller| match caller.role {
+            Role::Admin => Ok(Self { id: caller.id }),
+            Role::Buyer | Role::Seller => Err(Problem::forbidden()),
+        }))
+    }
+}
+
+impl FromRequest for IdempotencyKey {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(idempotency_key(request.headers()))
+    }
+}
+
+impl IdempotencyKey {
+    /// Equal keys of two users or two routes never meet.
+    pub fn hash(&self, user: BuyerId, route: &str) -> KeyHash {
+        let digest = Sha256::new()
+            .chain_update(user.to_bytes())
+            .chain_update(route)
+            .chain_update([0])
+            .chain_update(&self.0)
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        KeyHash::from_bytes(bytes)
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request.headers());
+        let announced = announced_length(request.headers());
+        let payload = payload.take();
+        async move {
+            if !json {
+                return Err(unsupported_media_type());
+            }
+            if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+                return Err(too_large());
+            }
+            let body = match tokio::time::timeout(BODY_WITHIN, read_body(payload)).await {
+                Ok(body) => body?,
+                Err(_elapsed) => return Err(too_slow()),
+            };
+            parse_json(&body).map(Self)
+        }
+        .boxed_local()
+    }
+}
+
+/// Hash of what a request asks for, from its parsed parts: spelling and white space of the body do not count.
+#[derive(Debug)]
+pub struct Fingerprinter(Sha256);
+
+impl Fingerprinter {
+    pub fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    #[must_use]
+    pub fn with(mut self, part: &[u8]) -> Self {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        self.0.update(length.to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    pub fn finish(self) -> Fingerprint {
+        let digest = self.0.finalize();
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        Fingerprint(u64::from_le_bytes(bytes))
+    }
+}
+
+impl Default for Fingerprinter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+            return Problem::malformed(format!("the body is not JSON: {error}"));
+        }
+        Problem::invalid(vec![locate::<T>(body)])
+    })
+}
+
+/// Parses once more, slowly, to learn which field it was.
+fn locate<T: DeserializeOwned>(body: &[u8]) -> FieldError {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => FieldError {
+            field: error.path().to_string(),
+            detail: error.inner().to_string(),
+        },
+        Ok(_) => FieldError {
+            field: ".".into(),
+            detail: "there is something after the end of the value".into(),
+        },
+    }
+}
+
+fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Err(Problem::unauthorized(
+            "send `Authorization: Bearer <access token>`",
+        ));
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let Some(token) = token else {
+        return Err(Problem::unauthorized(
+            "the Authorization header is not `Bearer <access token>`",
+        ));
+    };
+    let Some(verifier) = request.app_data::<Data<TokenVerifier>>() else {
+        return Err(Problem::unavailable(&"no token verifier is configured"));
+    };
+    let claims = verifier
+        .verify(token)
+        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    Ok(Caller {
+        id: BuyerId::new(claims.sub.as_u128()),
+        role: claims.role,
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let mut values = headers.get_all("idempotency-key");
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "idempotency_key_required",
+            "Idempotency-Key missing",
+            "send one `Idempotency-Key` header with a fresh value for each new request",
+        ));
+    };
+    let bytes = value.as_bytes();
+    let printable = bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
+    if bytes.is_empty() || bytes.len() > 255 || !printable {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "idempotency_key_invalid",
+            "Idempotency-Key not acceptable",
+            "the key must be 1 to 255 printable ASCII characters",
+        ));
+    }
+    Ok(IdempotencyKey(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk =
+            chunk.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        "Body too large",
+        format!("a body has at most {BODY_BYTES_MAX} bytes"),
+    )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_too_slow",
+        "Body too slow",
+        format!("the body must arrive within {} s", BODY_WITHIN.as_secs()),
+    )
+}
+
+fn unsupported_media_type() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "Not JSON",
+        "send the body as `Content-Type: application/json`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::ResponseError;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line {
+        #[expect(dead_code, reason = "only its parsing is looked at")]
+        quantity: u32,
+    }
+
+    fn refusal(body: &str) -> (u16, String) {
+        let problem = parse_json::<Line>(body.as_bytes()).expect_err("refused");
+        (problem.status_code().as_u16(), problem.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_from_what_has_bad_values() {
+        for body in [
+            "",
+            "{",
+            "{\"quantity\": 1",
+            "nonsense",
+            "{\"quantity\":NaN}",
+        ] {
+            assert_eq!(refusal(body).0, 400, "{body}");
+        }
+        for value in [
+            "-1",
+            "1e400",
+            "4294967296",
+            "9223372036854775808",
+            "\"1\"",
+            "1.5",
+            "null",
+        ] {
+            let (status, text) = refusal(&format!("{{\"quantity\":{value}}}"));
+            assert_eq!(status, 422, "{value}");
+            assert!(text.contains("quantity"), "{text}");
+        }
+        let (status, text) = refusal("{\"quantity\":1,\"price\":0}");
+        assert!(status == 422 && text.contains("price"), "{text}");
+    }
+}

@@ -1,0 +1,91 @@
+//! `/healthz`, `/readyz`, `/openapi.json`: for operators and their tools.
+
+use std::sync::Arc;
+
+use actix_web::web::{self, Data, Json};
+use actix_web::{HttpResponse, Responder};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::actors::Engine;
+
+/// How far SQL has followed; shared with the projection.
+pub type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct ProjectionHealth {
+    /// Records of the journal that SQL has.
+    pub position: u64,
+    /// The database answered the last time it was asked.
+    pub connected: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ready`, `degraded` (sells, but SQL is behind) or `failed`.
+    status: &'static str,
+    journal: &'static str,
+    projection: ProjectionHealth,
+    actor_crashes: u64,
+}
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/healthz")
+                .route(web::get().to(healthz))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(web::get().to(readyz))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/openapi.json")
+                .route(web::get().to(openapi))
+                .default_service(super::method_not_allowed()),
+        );
+}
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200)))]
+pub async fn healthz() -> impl Responder {
+    Json(serde_json::json!({"status": "ok"}))
+}
+
+/// Orders can be taken. 503 once the journal has failed.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness))
+)]
+pub async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
+    let projection = lag();
+    let link = engine.link();
+    let failed = link.has_failed();
+    let readiness = Readiness {
+        status: match (failed, projection.connected) {
+            (true, _) => "failed",
+            (false, true) => "ready",
+            (false, false) => "degraded",
+        },
+        journal: if failed { "failed" } else { "ok" },
+        projection,
+        actor_crashes: link
+            .counters()
+            .actor_crashes
+            .load(std::sync::atomic::Ordering::Relaxed),
+    };
+    let mut response = if failed {
+        HttpResponse::ServiceUnavailable()
+    } else {
+        HttpResponse::Ok()
+    };
+    response.json(readiness)
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200)))]
+pub async fn openapi() -> impl Responder {
+    Json(super::openapi::document())
+}

@@ -1,0 +1,72 @@
+//! The HTTP surface. A handler parses, makes one call, shapes the answer.
+//!
+//! **Invariant:** nothing here knows where the engine runs; it is spoken to through [`crate::actors::Engine`] alone.
+
+pub mod admin;
+pub mod extract;
+pub mod health;
+mod ids;
+pub mod openapi;
+pub mod orders;
+pub mod payments;
+pub mod problem;
+pub mod products;
+mod server;
+pub mod token;
+pub mod wire;
+
+use actix_web::http::StatusCode;
+use actix_web::middleware::DefaultHeaders;
+use actix_web::{HttpRequest, Route, web};
+
+pub use server::{HttpOptions, HttpParts, ServerError, serve};
+
+use problem::Problem;
+
+/// Every route.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            Problem::invalid(vec![problem::FieldError {
+                field: "query".into(),
+                detail: error.to_string(),
+            }])
+            .into()
+        }))
+        .configure(orders::configure)
+        .configure(payments::configure)
+        .configure(products::configure)
+        .configure(admin::configure)
+        .configure(health::configure)
+        .default_service(web::route().to(no_such_route));
+}
+
+/// Headers of every answer, errors included.
+pub fn default_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add((
+            "Content-Security-Policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
+        .add(("Referrer-Policy", "no-referrer"))
+        .add(("Cache-Control", "no-store"))
+}
+
+/// For every resource: a known path, another method.
+fn method_not_allowed() -> Route {
+    web::route().to(
+        async |request: HttpRequest| -> Result<&'static str, Problem> {
+            Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+                format!("{} is not for this path", request.method()),
+            ))
+        },
+    )
+}
+
+async fn no_such_route() -> Result<&'static str, Problem> {
+    Err(Problem::not_found("path"))
+}

@@ -1,0 +1,53 @@
+//! The OpenAPI 3.1 document, gathered from the routes.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Layby",
+        description = "A reservation engine for flash sales. Errors are `application/problem+json` with a stable `code`."
+    ),
+    modifiers(&Bearer),
+    paths(
+        super::orders::create,
+        super::orders::list,
+        super::orders::read,
+        super::orders::cancel,
+        super::payments::create,
+        super::products::list,
+        super::products::read,
+        super::admin::products::create,
+        super::admin::products::edit,
+        super::admin::products::delete,
+        super::admin::products::set_stock,
+        super::admin::products::set_window,
+        super::admin::products::change_window,
+        super::admin::products::sale,
+        super::admin::orders::list,
+        super::health::healthz,
+        super::health::readyz,
+        super::health::openapi,
+    )
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

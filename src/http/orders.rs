@@ -1,0 +1,270 @@
+//! `/v1/orders`: the flash-sale endpoint, and what a buyer does with an order.
+
+use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::ids;
+use super::problem::{FieldError, Problem};
+use super::wire::{OrderView, Page, PageQuery, PlacedOrder, uuid_of};
+use crate::actors::Engine;
+use crate::actors::message::{PlaceOrder, Refusal, Viewer};
+use crate::domain::{
+    AddressId, BuyerId, Order, OrderId, OrderState, ProductId, Quantity, Rejection,
+};
+use crate::persistence::database::Database;
+
+const ROUTE: &str = "POST /v1/orders";
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    /// 1 to 50 lines, each of another product; all of them are held, or none.
+    lines: Vec<NewLine>,
+    /// An entry of the buyer's address book.
+    address_id: Option<Uuid>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLine {
+    product_id: Uuid,
+    /// 1 to 10,000.
+    quantity: u32,
+}
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/orders")
+                .route(web::post().to(create))
+                .route(web::get().to(list))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/v1/orders/{id}")
+                .route(web::get().to(read))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/v1/orders/{id}/cancel")
+                .route(web::post().to(cancel))
+                .default_service(super::method_not_allowed()),
+        );
+}
+
+/// Holds units of every line, or of none.
+#[utoipa::path(
+    post, path = "/v1/orders", tag = "orders", request_body = NewOrder,
+    params(("Idempotency-Key" = String, Header, description = "1 to 255 printable ASCII characters; a repeat gets the first answer again")),
+    responses(
+        (status = 201, body = PlacedOrder),
+        (status = 404, description = "no such product"),
+        (status = 409, description = "sold_out, all_held, insufficient_stock, not_open, paused, closed, limit_reached, currency_mismatch"),
+        (status = 422, description = "invalid_values, idempotency_key_reused"),
+        (status = 503, description = "overloaded, database_behind, journal_failed, recovering"),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn create(
+    caller: Caller,
+    key: IdempotencyKey,
+    body: JsonBody<NewOrder>,
+    engine: Data<Engine>,
+) -> Result<HttpResponse, Problem> {
+    let command = body.0.into_command(caller.id, &key)?;
+    let order = engine.place_order(command).await?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Location", format!("/v1/orders/{}", order.id)))
+        .json(PlacedOrder::view(&order)))
+}
+
+/// The buyer's orders, newest first.
+#[utoipa::path(
+    get, path = "/v1/orders", tag = "orders", params(PageQuery),
+    responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
+)]
+pub async fn list(
+    caller: Caller,
+    page: Query<PageQuery>,
+    engine: Data<Engine>,
+    database: Data<Database>,
+) -> Result<Json<Page<OrderView>>, Problem> {
+    let page = page.into_inner().checked()?;
+    let after = page.after.map(|id| OrderId::new(id.as_u128()));
+    let orders = orders_of(&engine, &database, caller.id, after, page.limit + 1).await?;
+    let views = orders.iter().map(OrderView::view).collect();
+    Ok(Json(Page::cut(views, page.limit, |view| view.id)))
+}
+
+/// One order of the buyer; somebody else's answers like one that does not exist.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", tag = "orders",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
+)]
+pub async fn read(
+    caller: Caller,
+    id: Path<String>,
+    engine: Data<Engine>,
+    database: Data<Database>,
+) -> Result<Json<OrderView>, Problem> {
+    let id = OrderId::new(ids::parse(&id, "order")?);
+    let order = find(&engine, &database, id, Viewer::Buyer(caller.id)).await?;
+    Ok(Json(OrderView::view(&order)))
+}
+
+/// Cancels an order that is not shipped. 202 while a payment or a refund is still under way.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/cancel", tag = "orders",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, body = OrderView, description = "cancelled"),
+        (status = 202, body = OrderView, description = "a payment or a refund is still to be settled"),
+        (status = 404), (status = 409, description = "too_late_to_cancel, hold_expired"),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn cancel(
+    caller: Caller,
+    id: Path<String>,
+    engine: Data<Engine>,
+    database: Data<Database>,
+) -> Result<HttpResponse, Problem> {
+    let id = OrderId::new(ids::parse(&id, "order")?);
+    let order = match engine.cancel_order(id, caller.id).await {
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {
+            cancelled_long_ago(&database, id, caller.id).await?
+        }
+        other => other?,
+    };
+    let mut response = match order.state {
+        OrderState::Cancelled => HttpResponse::Ok(),
+        _ => HttpResponse::Accepted(),
+    };
+    Ok(response.json(OrderView::view(&order)))
+}
+
+/// The order wherever it is: in the engine while it can change, else in SQL.
+pub(super) async fn find(
+    engine: &Engine,
+    database: &Database,
+    id: OrderId,
+    viewer: Viewer,
+) -> Result<Box<Order>, Problem> {
+    match engine.order(id, viewer).await {
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {}
+        other => return Ok(other?),
+    }
+    let stored = database
+        .order(id)
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    stored
+        .filter(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer))
+        .map(Box::new)
+        .ok_or_else(|| Problem::not_found("order"))
+}
+
+/// What SQL has, overlaid by what the engine knows better, newest first.
+async fn orders_of(
+    engine: &Engine,
+    database: &Database,
+    buyer: BuyerId,
+    after: Option<OrderId>,
+    limit: u32,
+) -> Result<Vec<Order>, Problem> {
+    let live = engine.orders(buyer).await?;
+    let mut orders = match database.orders_of(buyer, after, limit).await {
+        Ok(stored) => stored,
+        Err(error) => {
+            tracing::warn!(error = %error, "the list of orders is answered from memory alone");
+            Vec::new()
+        }
+    };
+    orders.retain(|stored| live.iter().all(|known| known.id != stored.id));
+    orders.extend(
+        live.into_iter()
+            .filter(|order| after.is_none_or(|after| order.id < after)),
+    );
+    orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.id));
+    orders.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(orders)
+}
+
+/// A repeated cancellation of an order that has left the engine's memory.
+async fn cancelled_long_ago(
+    database: &Database,
+    id: OrderId,
+    buyer: BuyerId,
+) -> Result<Box<Order>, Problem> {
+    let stored = database
+        .order(id)
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    let order = stored
+        .filter(|order| order.buyer == buyer)
+        .ok_or_else(|| Problem::not_found("order"))?;
+    order.decide_cancel()?;
+    Ok(Box::new(order))
+}
+
+impl NewOrder {
+    fn into_command(self, buyer: BuyerId, key: &IdempotencyKey) -> Result<PlaceOrder, Problem> {
+        let address = self.address_id.map(|id| AddressId::new(id.as_u128()));
+        let lines = checked_lines(&self.lines)?;
+        let mut fingerprint = Fingerprinter::new();
+        for (product, quantity) in &lines {
+            fingerprint = fingerprint
+                .with(&product.to_bytes())
+                .with(&quantity.get().to_le_bytes());
+        }
+        if let Some(address) = address {
+            fingerprint = fingerprint.with(&address.to_bytes());
+        }
+        Ok(PlaceOrder {
+            order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
+            buyer,
+            key: key.hash(buyer, ROUTE),
+            fingerprint: fingerprint.finish(),
+            address,
+            lines,
+        })
+    }
+}
+
+fn checked_lines(lines: &[NewLine]) -> Result<Vec<(ProductId, Quantity)>, Problem> {
+    let mut errors = Vec::new();
+    if lines.is_empty() || lines.len() > Order::LINES_MAX {
+        errors.push(FieldError {
+            field: "lines".into(),
+            detail: format!("{} lines; give 1 to {}", lines.len(), Order::LINES_MAX),
+        });
+        return Err(Problem::invalid(errors));
+    }
+    let mut checked = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        let product = ProductId::new(line.product_id.as_u128());
+        if checked.iter().any(|(known, _)| *known == product) {
+            errors.push(FieldError {
+                field: format!("lines[{index}].product_id"),
+                detail: format!("{} is in another line already", uuid_of(product.get())),
+            });
+        }
+        match Quantity::new(line.quantity) {
+            Some(quantity) => checked.push((product, quantity)),
+            None => errors.push(FieldError {
+                field: format!("lines[{index}].quantity"),
+                detail: format!("{} is not between 1 and {}", line.quantity, Quantity::MAX),
+            }),
+        }
+    }
+    if errors.is_empty() {
+        Ok(checked)
+    } else {
+        Err(Problem::invalid(errors))
+    }
+}

@@ -1,0 +1,131 @@
+//! `/v1/orders/{id}/payments`: attempts to pay.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::ids;
+use super::problem::{FieldError, Problem};
+use super::wire::{Money, rfc3339, uuid_of};
+use crate::actors::Engine;
+use crate::actors::message::{PaymentReply, StartPayment};
+use crate::domain::{AttemptId, OrderId, PaymentAnswer};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPayment {
+    /// What the provider calls the means of payment, 1 to 64 characters. The sandbox takes any name, and lets
+    /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate` and `card_out_of_order` behave as they say.
+    #[schema(example = "card")]
+    method: String,
+}
+
+/// An attempt to pay, as first answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PaymentAnswered {
+    /// The attempt.
+    id: Uuid,
+    order_id: Uuid,
+    /// `paid`, or `pending` while the provider owes a clear answer.
+    #[schema(example = "paid")]
+    state: &'static str,
+    method: String,
+    amount: Money,
+}
+
+const METHOD_CHARS_MAX: usize = 64;
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/v1/orders/{id}/payments")
+            .route(web::post().to(create))
+            .default_service(super::method_not_allowed()),
+    );
+}
+
+/// Pays a held order.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/payments", tag = "orders", request_body = NewPayment,
+    params(
+        ("id" = Uuid, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 printable ASCII characters; a repeat gets the first answer again"),
+    ),
+    responses(
+        (status = 201, body = PaymentAnswered, description = "paid"),
+        (status = 202, body = PaymentAnswered, description = "pending: the provider owes a clear answer; look at the order"),
+        (status = 402, description = "payment_declined: the hold lives on, try again"),
+        (status = 404),
+        (status = 409, description = "hold_expired, already_paid, payment_in_progress, order_cancelled, payment_returned, too_many_attempts"),
+        (status = 422, description = "invalid_values, idempotency_key_reused"),
+        (status = 503),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn create(
+    caller: Caller,
+    key: IdempotencyKey,
+    id: Path<String>,
+    body: JsonBody<NewPayment>,
+    engine: Data<Engine>,
+) -> Result<HttpResponse, Problem> {
+    let order = OrderId::new(ids::parse(&id, "order")?);
+    let method = checked_method(body.0.method)?;
+    let reply = engine
+        .start_payment(StartPayment {
+            order,
+            buyer: caller.id,
+            attempt: AttemptId::new(Uuid::now_v7().as_u128()),
+            key: key.hash(caller.id, &format!("POST /v1/orders/{order}/payments")),
+            fingerprint: Fingerprinter::new().with(method.as_bytes()).finish(),
+            method: method.into(),
+        })
+        .await?;
+    answer(&reply)
+}
+
+fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
+    match reply.answer {
+        PaymentAnswer::Paid => Ok(HttpResponse::Created().json(view(reply, "paid"))),
+        PaymentAnswer::Pending => Ok(HttpResponse::Accepted().json(view(reply, "pending"))),
+        PaymentAnswer::Declined => Err(Problem::new(
+            StatusCode::PAYMENT_REQUIRED,
+            "payment_declined",
+            "Payment declined",
+            "no money was taken; try again or by another method before the hold ends",
+        )
+        .with("payment_id", uuid_of(reply.attempt.get()).to_string())
+        .with("pay_by", rfc3339(reply.deadline))),
+        PaymentAnswer::Unfulfilled => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "payment_returned",
+            "The payment goes back",
+            "the units were no longer yours when the money came; it is refunded in full",
+        )
+        .with("payment_id", uuid_of(reply.attempt.get()).to_string())),
+    }
+}
+
+fn view(reply: &PaymentReply, state: &'static str) -> PaymentAnswered {
+    PaymentAnswered {
+        id: uuid_of(reply.attempt.get()),
+        order_id: uuid_of(reply.order.get()),
+        state,
+        method: reply.method.to_string(),
+        amount: Money::view(reply.amount),
+    }
+}
+
+fn checked_method(method: String) -> Result<String, Problem> {
+    let characters = method.chars().count();
+    if (1..=METHOD_CHARS_MAX).contains(&characters) && !method.chars().any(char::is_control) {
+        return Ok(method);
+    }
+    Err(Problem::invalid(vec![FieldError {
+        field: "method".into(),
+        detail: format!("give 1 to {METHOD_CHARS_MAX} characters and no control characters"),
+    }]))
+}

@@ -1,0 +1,433 @@
+//! Errors as `application/problem+json` (RFC 9457). The only place of status codes for refusals.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
+
+use super::wire::rfc3339;
+use crate::actors::message::Refusal;
+use crate::domain::{Availability, Rejection, Shortage, Timestamp};
+
+/// What a client is told when something was not done. Nothing changed.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    /// The numbers that help: `available`, `opens_at`, `errors`, ...
+    facts: Vec<(&'static str, Value)>,
+    retry_after_secs: Option<u64>,
+    request_id: uuid::Uuid,
+}
+
+/// A field of a body or a query with a bad value.
+#[derive(Debug, Clone)]
+pub struct FieldError {
+    pub field: String,
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            facts: Vec::new(),
+            retry_after_secs: None,
+            request_id: uuid::Uuid::now_v7(),
+        }
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.push((name, value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_secs = Some(seconds);
+        self.with("retry_after", seconds)
+    }
+
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_request",
+            "The request cannot be read",
+            detail,
+        )
+    }
+
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "A valid access token is needed",
+            detail,
+        )
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Not allowed",
+            "this needs the role `admin`",
+        )
+    }
+
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            format!("there is no such {what}"),
+        )
+    }
+
+    /// Valid JSON with bad values; each field is named.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.field, error.detail))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let errors: Vec<Value> = errors
+            .into_iter()
+            .map(|error| json!({"field": error.field, "detail": error.detail}))
+            .collect();
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_values",
+            "Some values are not acceptable",
+            detail,
+        )
+        .with("errors", errors)
+    }
+
+    /// A fault on our side. The cause goes to the log under the request id, not to the client.
+    pub fn unavailable(cause: &dyn fmt::Display) -> Self {
+        let problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "Temporarily unavailable",
+            "a part of the service is away; try again",
+        )
+        .retry_after(1);
+        tracing::error!(request.id = %problem.request_id, error = %cause, "request failed");
+        problem
+    }
+
+    fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, title, detail)
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let busy = |code, detail: &str| {
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                "Busy or not ready",
+                detail,
+            )
+            .retry_after(1)
+        };
+        match refusal {
+            Refusal::Rejected(rejection) => rejection.into(),
+            Refusal::Overloaded => busy(
+                "overloaded",
+                "more requests are in flight than are admitted",
+            ),
+            Refusal::PaymentsBusy => {
+                busy("payments_busy", "more payments are under way than admitted")
+            }
+            Refusal::JournalFull => busy(
+                "database_behind",
+                "the database has been away too long; no new holds until it is back",
+            ),
+            Refusal::JournalFailed => busy(
+                "journal_failed",
+                "the journal failed; nothing is promised until a restart",
+            ),
+            Refusal::Recovering => busy("recovering", "this part is being rebuilt; try again"),
+            Refusal::ShuttingDown => busy("shutting_down", "the server is shutting down"),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NoSuchProduct(_) => Self::not_found("product"),
+            Rejection::NoSuchOrder => Self::not_found("order"),
+            Rejection::Short(shortages) => short(&shortages),
+            Rejection::KeyReused => key_reused(),
+            Rejection::NotOpen { .. }
+            | Rejection::Paused(_)
+            | Rejection::Closed(_)
+            | Rejection::LimitReached { .. }
+            | Rejection::CurrencyMismatch
+            | Rejection::HoldExpired { .. }
+            | Rejection::OrderCancelled
+            | Rejection::AlreadyPaid
+            | Rejection::PaymentInProgress
+            | Rejection::TooManyAttempts { .. } => buying(rejection),
+            Rejection::TooLateToCancel
+            | Rejection::NotPaid
+            | Rejection::NotShipped
+            | Rejection::NotDelivered
+            | Rejection::ReturnNotRequested
+            | Rejection::ReturnWindowClosed
+            | Rejection::BelowSold { .. }
+            | Rejection::HasCommittedUnits { .. }
+            | Rejection::StockTooLarge { .. } => keeping(rejection),
+        }
+    }
+}
+
+fn key_reused() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency_key_reused",
+        "Idempotency-Key used before",
+        "this key was used with another body; make a new key for a new request",
+    )
+}
+
+/// What stands in the way of a buyer.
+fn buying(rejection: Rejection) -> Problem {
+    match rejection {
+        Rejection::NotOpen { product, opens_at } => {
+            Problem::conflict("not_open", "Not open yet", "the sale has not begun")
+                .with("product_id", product.to_string())
+                .with("opens_at", time_or_null(opens_at))
+                .with("server_time", now_rfc3339())
+        }
+        Rejection::Paused(product) => {
+            Problem::conflict("paused", "Paused", "the sale is paused; live holds may pay")
+                .with("product_id", product.to_string())
+        }
+        Rejection::Closed(product) => {
+            Problem::conflict("closed", "Closed", "the sale is over; live holds may pay")
+                .with("product_id", product.to_string())
+        }
+        Rejection::LimitReached {
+            product,
+            limit,
+            in_hand,
+            live_order,
+        } => Problem::conflict(
+            "limit_reached",
+            "Limit a person reached",
+            format!("you have {in_hand} in hand and the limit is {limit} a person"),
+        )
+        .with("product_id", product.to_string())
+        .with("limit", limit)
+        .with("in_hand", in_hand)
+        .with(
+            "order_id",
+            live_order.map_or(Value::Null, |order| order.to_string().into()),
+        ),
+        Rejection::HoldExpired { deadline } => Problem::conflict(
+            "hold_expired",
+            "The hold is over",
+            "the time to pay has passed and the units went back",
+        )
+        .with("expired_at", rfc3339(deadline)),
+        Rejection::TooManyAttempts { attempts_max } => Problem::conflict(
+            "too_many_attempts",
+            "Too many attempts to pay",
+            format!("an order takes at most {attempts_max} attempts"),
+        )
+        .with("attempts_max", attempts_max),
+        other => buying_plainly(&other),
+    }
+}
+
+/// Refusals without numbers.
+fn buying_plainly(rejection: &Rejection) -> Problem {
+    match rejection {
+        Rejection::OrderCancelled => Problem::conflict(
+            "order_cancelled",
+            "Cancelled",
+            "the order is cancelled or about to be",
+        ),
+        Rejection::AlreadyPaid => {
+            Problem::conflict("already_paid", "Already paid", "the order is paid")
+        }
+        Rejection::PaymentInProgress => Problem::conflict(
+            "payment_in_progress",
+            "A payment is under way",
+            "wait for its result before you try again",
+        ),
+        _ => Problem::conflict(
+            "currency_mismatch",
+            "Different currencies",
+            "all lines of an order must be in one currency",
+        ),
+    }
+}
+
+/// What stands in the way after the sale, or of an admin.
+fn keeping(rejection: Rejection) -> Problem {
+    match rejection {
+        Rejection::BelowSold { total, sold } => Problem::conflict(
+            "below_sold",
+            "Below what is sold",
+            format!("{sold} units are sold, so the stock cannot be {total}"),
+        )
+        .with("total", total)
+        .with("sold", sold),
+        Rejection::HasCommittedUnits { held, sold } => Problem::conflict(
+            "has_committed_units",
+            "Units are held or sold",
+            "a product with units held or sold cannot be deleted",
+        )
+        .with("held", held)
+        .with("sold", sold),
+        Rejection::StockTooLarge { total_max } => Problem::invalid(vec![FieldError {
+            field: "total".into(),
+            detail: format!("at most {total_max} units"),
+        }]),
+        Rejection::TooLateToCancel => Problem::conflict(
+            "too_late_to_cancel",
+            "Too late to cancel",
+            "the order is on its way or further; ask for a return once it is delivered",
+        ),
+        Rejection::NotPaid => Problem::conflict("not_paid", "Not paid", "the order is not paid"),
+        Rejection::NotShipped => {
+            Problem::conflict("not_shipped", "Not shipped", "the order is not shipped")
+        }
+        Rejection::ReturnNotRequested => Problem::conflict(
+            "return_not_requested",
+            "No return requested",
+            "nobody asked to return this order",
+        ),
+        Rejection::ReturnWindowClosed => Problem::conflict(
+            "return_window_closed",
+            "Too late to return",
+            "the time to return this order has passed",
+        ),
+        _ => Problem::conflict(
+            "not_delivered",
+            "Not delivered",
+            "the order is not delivered",
+        ),
+    }
+}
+
+/// Every short product is named, with what there is of it. The code is that of the most hopeless line.
+fn short(shortages: &[Shortage]) -> Problem {
+    let worst = shortages
+        .iter()
+        .map(|short| match short.availability {
+            Availability::Available => 0,
+            Availability::AllHeld => 1,
+            Availability::SoldOut => 2,
+        })
+        .max();
+    let problem = match worst {
+        Some(2) => Problem::conflict("sold_out", "Sold out", "no unit is left, and none will be"),
+        Some(1) => Problem::conflict(
+            "all_held",
+            "All units are held",
+            "units may come back when holds end without payment",
+        ),
+        _ => Problem::conflict(
+            "insufficient_stock",
+            "Not enough units",
+            "fewer units are available than you ask for",
+        ),
+    };
+    let problem = match shortages.first() {
+        Some(first) => problem
+            .with("available", first.available)
+            .with("holds", first.holds)
+            .with("earliest_deadline", time_or_null(first.earliest_deadline)),
+        None => problem,
+    };
+    let lines: Vec<Value> = shortages.iter().map(shortage_json).collect();
+    problem.with("short", lines)
+}
+
+fn shortage_json(short: &Shortage) -> Value {
+    json!({
+        "product_id": short.product.to_string(),
+        "requested": short.requested,
+        "available": short.available,
+        "availability": super::wire::availability_word(short.availability),
+        "holds": short.holds,
+        "earliest_deadline": time_or_null(short.earliest_deadline),
+    })
+}
+
+fn time_or_null(time: Option<Timestamp>) -> Value {
+    time.map_or(Value::Null, |time| rfc3339(time).into())
+}
+
+fn now_rfc3339() -> String {
+    rfc3339(crate::clock::Clock::now(&crate::clock::SystemClock))
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format_args!("/docs/problems#{}", self.code))?;
+        map.serialize_entry("title", self.title)?;
+        map.serialize_entry("status", &self.status.as_u16())?;
+        map.serialize_entry("detail", &self.detail)?;
+        map.serialize_entry("code", self.code)?;
+        map.serialize_entry("request_id", &self.request_id)?;
+        for (name, value) in &self.facts {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}: {}", self.status, self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        ));
+        if let Some(seconds) = self.retry_after_secs {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        // A problem is made of strings and numbers; writing it cannot fail.
+        response.body(serde_json::to_vec(self).unwrap_or_default())
+    }
+}

@@ -1,0 +1,59 @@
+//! `/v1/products`: what is on sale, with live availability, for everybody.
+
+use actix_web::web::{self, Data, Json, Path, Query};
+
+use super::ids;
+use super::problem::Problem;
+use super::wire::{Page, PageQuery, ProductView};
+use crate::actors::Engine;
+use crate::domain::ProductId;
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/products")
+                .route(web::get().to(list))
+                .default_service(super::method_not_allowed()),
+        )
+        .service(
+            web::resource("/v1/products/{id}")
+                .route(web::get().to(read))
+                .default_service(super::method_not_allowed()),
+        );
+}
+
+/// Products, oldest first.
+#[utoipa::path(
+    get, path = "/v1/products", tag = "products", params(PageQuery),
+    responses((status = 200, body = Page<ProductView>))
+)]
+pub async fn list(
+    page: Query<PageQuery>,
+    engine: Data<Engine>,
+) -> Result<Json<Page<ProductView>>, Problem> {
+    let page = page.into_inner().checked()?;
+    let after = page.after.map(|id| ProductId::new(id.as_u128()));
+    let now = engine.now();
+    let views = engine
+        .board()
+        .listings(after, page.limit + 1)
+        .iter()
+        .map(|listing| ProductView::view(listing, now))
+        .collect();
+    Ok(Json(Page::cut(views, page.limit, |view| view.id)))
+}
+
+/// One product.
+#[utoipa::path(
+    get, path = "/v1/products/{id}", tag = "products",
+    params(("id" = uuid::Uuid, Path)),
+    responses((status = 200, body = ProductView), (status = 404))
+)]
+pub async fn read(id: Path<String>, engine: Data<Engine>) -> Result<Json<ProductView>, Problem> {
+    let id = ProductId::new(ids::parse(&id, "product")?);
+    let listing = engine
+        .board()
+        .listing(id)
+        .ok_or_else(|| Problem::not_found("product"))?;
+    Ok(Json(ProductView::view(&listing, engine.now())))
+}

@@ -1,0 +1,102 @@
+//! The HTTP server: its workers, its limits, and an engine handle for each worker.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+
+use super::health::Lag;
+use super::token::TokenVerifier;
+use crate::actors::EngineLink;
+use crate::persistence::database::Database;
+
+#[derive(Debug, Clone, Copy)]
+pub struct HttpOptions {
+    pub listen: SocketAddr,
+    pub workers: usize,
+    /// Connections of one worker; the next waits in the kernel's queue.
+    pub connections_max: usize,
+    /// How long a request head may take.
+    pub head_within: Duration,
+    /// How long a connection may be idle between requests.
+    pub keep_alive: Duration,
+    /// How long open connections are given at shutdown.
+    pub shutdown_within: Duration,
+}
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct HttpParts {
+    pub engine: EngineLink,
+    pub database: Database,
+    pub tokens: Arc<TokenVerifier>,
+    pub lag: Lag,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {source}; is another server running there? choose another with --listen"
+)]
+pub struct ServerError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+impl HttpOptions {
+    pub fn new(listen: SocketAddr) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            listen,
+            workers: cores,
+            connections_max: 25_000,
+            head_within: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(75),
+            shutdown_within: Duration::from_secs(5),
+        }
+    }
+}
+
+impl std::fmt::Debug for HttpParts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("HttpParts").finish_non_exhaustive()
+    }
+}
+
+/// Binds and starts the workers. Gives the server, to be awaited, and the address it listens on.
+pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAddr), ServerError> {
+    let failed = |source| ServerError {
+        address: options.listen,
+        source,
+    };
+    let listener = TcpListener::bind(options.listen).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let HttpParts {
+        engine,
+        database,
+        tokens,
+        lag,
+    } = parts;
+    let tokens = Data::from(tokens);
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(super::default_headers())
+            .app_data(Data::new(engine.connect()))
+            .app_data(Data::new(database.clone()))
+            .app_data(tokens.clone())
+            .app_data(Data::new(Arc::clone(&lag)))
+            .configure(super::configure)
+    })
+    .workers(options.workers)
+    .max_connections(options.connections_max)
+    .client_request_timeout(options.head_within)
+    .keep_alive(options.keep_alive)
+    .shutdown_timeout(options.shutdown_within.as_secs())
+    .disable_signals()
+    .listen(listener)
+    .map_err(failed)?
+    .run();
+    Ok((server, address))
+}

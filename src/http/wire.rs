@@ -1,0 +1,414 @@
+//! What goes over the wire, shared by the routes: money, times, ids, pages, and the two views of an order.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::problem::{FieldError, Problem};
+use crate::actors::Listing;
+use crate::domain::{
+    self, Availability, Currency, Order, OrderState, Phase, RefundState, Snapshot, Timestamp,
+};
+
+/// An amount in minor units of an ISO 4217 currency.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    #[schema(example = 129_000)]
+    pub amount: i64,
+    #[schema(example = "KRW")]
+    pub currency: String,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Give it as `after` to get the next page; `null` at the end.
+    pub next: Option<String>,
+}
+
+/// `?limit=&after=`
+#[derive(Debug, Clone, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// 1 to 100.
+    #[serde(default = "PageQuery::limit_default")]
+    pub limit: u32,
+    /// The `next` of the page before.
+    pub after: Option<Uuid>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderLine {
+    pub product_id: Uuid,
+    pub quantity: u32,
+    /// As it was when the hold was taken.
+    pub unit_price: Money,
+}
+
+/// The answer to a placed order; a repeat of the request gets the same bytes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlacedOrder {
+    pub id: Uuid,
+    #[schema(example = "held")]
+    pub state: &'static str,
+    /// Until when a payment must start.
+    pub pay_by: String,
+    pub lines: Vec<OrderLine>,
+    pub total: Money,
+    /// Place in the order of decisions; grows with every decision of the engine.
+    pub sequence: u64,
+    pub placed_at: String,
+}
+
+/// An order as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderView {
+    pub id: Uuid,
+    #[schema(example = "paid")]
+    pub state: &'static str,
+    pub buyer_id: Uuid,
+    /// Until when a payment may start or be repeated.
+    pub pay_by: String,
+    pub lines: Vec<OrderLine>,
+    pub total: Money,
+    pub sequence: u64,
+    pub placed_at: String,
+    pub changed_at: String,
+    pub address_id: Option<Uuid>,
+    pub payments: Vec<PaymentView>,
+    pub shipment: Option<ShipmentView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PaymentView {
+    pub id: Uuid,
+    #[schema(example = "captured")]
+    pub state: &'static str,
+    /// `not_due`, `due` or `done`.
+    pub refund: &'static str,
+    pub method: String,
+    pub started_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShipmentView {
+    pub carrier: String,
+    pub tracking_number: String,
+    pub shipped_at: String,
+    pub delivered_at: Option<String>,
+    pub return_until: Option<String>,
+}
+
+/// A product as everybody sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProductView {
+    pub id: Uuid,
+    pub name: String,
+    pub description: String,
+    pub image_url: Option<String>,
+    pub price: Money,
+    pub window: Option<WindowView>,
+    /// `available`, `all_held` (may come back) or `sold_out` (final).
+    #[schema(example = "available")]
+    pub availability: &'static str,
+    pub available: u64,
+    /// Live holds that may give units back.
+    pub holds: u64,
+    /// When the first of them ends.
+    pub earliest_deadline: Option<String>,
+    pub server_time: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WindowView {
+    /// `scheduled`, `open`, `paused` or `closed`.
+    #[schema(example = "open")]
+    pub state: &'static str,
+    pub opens_at: String,
+    pub closes_at: Option<String>,
+    pub per_person_limit: Option<u32>,
+    pub hold_seconds: u64,
+}
+
+/// Where every unit of a product is: `total` is the sum of the six buckets after it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SaleView {
+    pub product_id: Uuid,
+    pub total: u64,
+    pub available: u64,
+    pub held: u64,
+    pub offered: u64,
+    pub sold: u64,
+    pub returning: u64,
+    pub withdrawn: u64,
+    /// Units to be withdrawn as soon as they come free.
+    pub withdrawal_pending: u64,
+    pub holds: u64,
+    pub earliest_deadline: Option<String>,
+    pub window: Option<WindowView>,
+    pub server_time: String,
+}
+
+impl Money {
+    /// A price or total that clients are shown.
+    pub fn view(money: domain::Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency.as_str().into(),
+        }
+    }
+
+    /// The price of one unit, from a body.
+    pub fn parse_price(&self, errors: &mut Vec<FieldError>) -> Option<domain::Money> {
+        let currency = Currency::parse(&self.currency);
+        if currency.is_none() {
+            errors.push(FieldError {
+                field: "price.currency".into(),
+                detail: format!(
+                    "`{}` is not an ISO 4217 code such as KRW",
+                    self.currency.escape_default()
+                ),
+            });
+        }
+        if !(0..=domain::Money::UNIT_PRICE_MAX).contains(&self.amount) {
+            errors.push(FieldError {
+                field: "price.amount".into(),
+                detail: format!(
+                    "{} is not between 0 and {} minor units",
+                    self.amount,
+                    domain::Money::UNIT_PRICE_MAX
+                ),
+            });
+            return None;
+        }
+        Some(domain::Money {
+            amount: self.amount,
+            currency: currency?,
+        })
+    }
+}
+
+impl PageQuery {
+    const LIMIT_MAX: u32 = 100;
+
+    const fn limit_default() -> u32 {
+        20
+    }
+
+    pub fn checked(self) -> Result<Self, Problem> {
+        if (1..=Self::LIMIT_MAX).contains(&self.limit) {
+            return Ok(self);
+        }
+        Err(Problem::invalid(vec![FieldError {
+            field: "limit".into(),
+            detail: format!("{} is not between 1 and {}", self.limit, Self::LIMIT_MAX),
+        }]))
+    }
+}
+
+impl<T> Page<T> {
+    /// `items` holds one more than `limit` if there is another page.
+    pub fn cut(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> Uuid) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more {
+            items.last().map(|item| id(item).to_string())
+        } else {
+            None
+        };
+        Self { items, next }
+    }
+}
+
+impl PlacedOrder {
+    /// Only what never changes, so that it can be said again at any time.
+    pub fn view(order: &Order) -> Self {
+        Self {
+            id: uuid_of(order.id.get()),
+            state: state_word(OrderState::Held),
+            pay_by: rfc3339(order.pay_by),
+            lines: line_views(order),
+            total: total_view(order),
+            sequence: order.sequence,
+            placed_at: rfc3339(order.placed_at),
+        }
+    }
+}
+
+impl OrderView {
+    pub fn view(order: &Order) -> Self {
+        Self {
+            id: uuid_of(order.id.get()),
+            state: state_word(order.state),
+            buyer_id: uuid_of(order.buyer.get()),
+            pay_by: rfc3339(order.deadline),
+            lines: line_views(order),
+            total: total_view(order),
+            sequence: order.sequence,
+            placed_at: rfc3339(order.placed_at),
+            changed_at: rfc3339(order.changed_at),
+            address_id: order.address.map(|address| uuid_of(address.get())),
+            payments: order.attempts.iter().map(PaymentView::view).collect(),
+            shipment: order.aftermath.as_deref().map(ShipmentView::view),
+        }
+    }
+}
+
+impl PaymentView {
+    fn view(attempt: &domain::Attempt) -> Self {
+        Self {
+            id: uuid_of(attempt.id.get()),
+            state: match attempt.state {
+                domain::AttemptState::Pending => "pending",
+                domain::AttemptState::Captured => "captured",
+                domain::AttemptState::Declined => "declined",
+            },
+            refund: match attempt.refund {
+                RefundState::NotDue => "not_due",
+                RefundState::Due => "due",
+                RefundState::Done => "done",
+            },
+            method: attempt.method.to_string(),
+            started_at: rfc3339(attempt.started_at),
+        }
+    }
+}
+
+impl ShipmentView {
+    fn view(aftermath: &domain::Aftermath) -> Self {
+        Self {
+            carrier: aftermath.carrier.to_string(),
+            tracking_number: aftermath.tracking_number.to_string(),
+            shipped_at: rfc3339(aftermath.shipped_at),
+            delivered_at: aftermath.delivered_at.map(rfc3339),
+            return_until: aftermath.return_until.map(rfc3339),
+        }
+    }
+}
+
+impl ProductView {
+    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+        let Listing {
+            details, snapshot, ..
+        } = listing;
+        Self {
+            id: uuid_of(snapshot.id.get()),
+            name: details.name.to_string(),
+            description: details.description.to_string(),
+            image_url: details.image_url.as_deref().map(Into::into),
+            price: Money::view(details.price),
+            window: WindowView::view(snapshot, now),
+            availability: availability_word(snapshot.stock.availability()),
+            available: snapshot.stock.available,
+            holds: snapshot.holds,
+            earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
+            server_time: rfc3339(now),
+        }
+    }
+}
+
+impl WindowView {
+    fn view(snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+        let window = snapshot.window?;
+        Some(Self {
+            state: match window.phase(now) {
+                Phase::Scheduled => "scheduled",
+                Phase::Open => "open",
+                Phase::Paused => "paused",
+                Phase::Closed => "closed",
+            },
+            opens_at: rfc3339(window.opens_at),
+            closes_at: window.closes_at.map(rfc3339),
+            per_person_limit: window.per_person_limit,
+            hold_seconds: window.hold_ttl.as_secs_ceil(),
+        })
+    }
+}
+
+impl SaleView {
+    pub fn view(snapshot: &Snapshot, now: Timestamp) -> Self {
+        let stock = &snapshot.stock;
+        Self {
+            product_id: uuid_of(snapshot.id.get()),
+            total: stock.total(),
+            available: stock.available,
+            held: stock.held,
+            offered: stock.offered,
+            sold: stock.sold,
+            returning: stock.returning,
+            withdrawn: stock.withdrawn,
+            withdrawal_pending: stock.withdrawal_pending,
+            holds: snapshot.holds,
+            earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
+            window: WindowView::view(snapshot, now),
+            server_time: rfc3339(now),
+        }
+    }
+}
+
+pub fn uuid_of(bits: u128) -> Uuid {
+    Uuid::from_u128(bits)
+}
+
+/// RFC 3339 in UTC, to the microsecond.
+pub fn rfc3339(time: Timestamp) -> String {
+    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_microsecond(micros)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+/// `None` for what is not RFC 3339 or lies before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_micros(
+        u64::try_from(time.as_microsecond()).ok()?,
+    ))
+}
+
+pub const fn availability_word(availability: Availability) -> &'static str {
+    match availability {
+        Availability::Available => "available",
+        Availability::AllHeld => "all_held",
+        Availability::SoldOut => "sold_out",
+    }
+}
+
+pub const fn state_word(state: OrderState) -> &'static str {
+    match state {
+        OrderState::Held => "held",
+        OrderState::Paying => "paying",
+        OrderState::CancelRequested => "cancel_requested",
+        OrderState::Paid => "paid",
+        OrderState::Refunding => "refunding",
+        OrderState::Cancelled => "cancelled",
+        OrderState::Expired => "expired",
+        OrderState::PaidUnfulfilled => "paid_unfulfilled",
+        OrderState::Refunded => "refunded",
+        OrderState::Shipped => "shipped",
+        OrderState::Delivered => "delivered",
+        OrderState::Completed => "completed",
+        OrderState::ReturnRequested => "return_requested",
+        OrderState::Returned => "returned",
+    }
+}
+
+fn line_views(order: &Order) -> Vec<OrderLine> {
+    let view = |line: &domain::Line| OrderLine {
+        product_id: uuid_of(line.product.get()),
+        quantity: line.quantity.get(),
+        unit_price: Money::view(line.unit_price),
+    };
+    order.lines.iter().map(view).collect()
+}
+
+fn total_view(order: &Order) -> Money {
+    let currency = order.lines.first().map(|line| line.unit_price.currency);
+    Money {
+        amount: order.total(),
+        currency: currency.map_or_else(String::new, |it| it.as_str().into()),
+    }
+}

@@ -1,0 +1,90 @@
+//! Statements over many rows or keys at once.
+//!
+//! A statement comes in a few fixed sizes, so that each size is prepared once and stays prepared.
+
+use std::sync::Arc;
+
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
+
+use super::Error;
+use super::columns::Values;
+
+/// Rows a statement, at most. With the widest table this is half of what SQLite and a fifth of what MySQL can bind.
+const ROWS_MAX: usize = 512;
+const SIZES: [usize; 4] = [ROWS_MAX, 64, 8, 1];
+
+/// An INSERT of many rows.
+#[derive(Debug)]
+pub(super) struct BulkInsert {
+    texts: [Arc<str>; SIZES.len()],
+}
+
+impl BulkInsert {
+    /// `tail` says what happens to a row that is there already; empty: it is an error.
+    pub(super) fn new(table: &str, columns: &[&str], tail: &str) -> Self {
+        let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+        let row = format!("({})", placeholders(columns.len()));
+        let texts = SIZES.map(|size| {
+            let rows = vec![row.as_str(); size].join(", ");
+            format!("{head}{rows}{tail}").into()
+        });
+        Self { texts }
+    }
+
+    pub(super) async fn run<T>(
+        &self,
+        connection: &mut AnyConnection,
+        mut rows: &[T],
+        put: impl Fn(&mut Values, &T),
+    ) -> Result<(), Error> {
+        for (size, text) in SIZES.into_iter().zip(&self.texts) {
+            while let Some((chunk, rest)) = rows.split_at_checked(size) {
+                let mut values = Values::default();
+                chunk.iter().for_each(|row| put(&mut values, row));
+                sqlx::query_with(AssertSqlSafe(Arc::clone(text)), values.finish()?)
+                    .execute(&mut *connection)
+                    .await?;
+                rows = rest;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows the rows that a SELECT finds for many keys. `head` ends before the parenthesis with the keys.
+pub(super) async fn select_by_keys<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    mut keys: &[T],
+    tail: &str,
+    put: impl Fn(&mut Values, &T),
+    mut show: impl FnMut(&AnyRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    while let Some(last) = keys.last() {
+        let (chunk, rest) = keys.split_at(keys.len().min(ROWS_MAX));
+        let size = just_large_enough(chunk.len());
+        let mut values = Values::default();
+        chunk.iter().for_each(|key| put(&mut values, key));
+        // A key that is named twice is found once.
+        (chunk.len()..size).for_each(|_| put(&mut values, last));
+        let statement = format!("{head} ({}){tail}", placeholders(size));
+        let rows = sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
+            .fetch_all(&mut *connection)
+            .await?;
+        rows.iter().try_for_each(&mut show)?;
+        keys = rest;
+    }
+    Ok(())
+}
+
+fn just_large_enough(keys: usize) -> usize {
+    let mut sizes = SIZES.into_iter().rev();
+    sizes.find(|size| *size >= keys).unwrap_or(ROWS_MAX)
+}
+
+/// `?, ?, ?`
+fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}

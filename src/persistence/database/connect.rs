@@ -1,0 +1,249 @@
+//! Finding the database, and saying what is wrong when it is not there.
+//!
+//! Deliberately absent: passwords. No message, log line or `Debug` of this room shows one.
+
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sqlx::AnyConnection;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{AnyPool, ConnectOptions, Executor};
+use tokio::runtime::Handle;
+
+use super::{Database, Engine, Shared};
+
+/// How many connections, and how long to wait for one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Connections for requests; the projection has one of its own.
+    pub connections_max: u32,
+    /// A request that gets no connection for this long is told that the database is unavailable.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_max: 8,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why there is no database. Says where it was looked for and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(
+        "`{place}` is no address of a database; write sqlite:<file> or mysql://<user>:<password>@<host>:<port>/<database>"
+    )]
+    Address { place: String },
+    #[error(
+        "no database answers at {place}: {source}; check that it runs and that the address is right"
+    )]
+    Unreachable { place: String, source: sqlx::Error },
+    #[error(
+        "the database at {place} refuses this user or password: {source}; check both, and GRANT the user access"
+    )]
+    AccessDenied { place: String, source: sqlx::Error },
+    #[error("there is no such database at {place}: {source}; run CREATE DATABASE first")]
+    UnknownDatabase { place: String, source: sqlx::Error },
+    #[error(
+        "the server at {place} wants a way of signing in that is unsafe without TLS: {source}; add ?ssl-mode=REQUIRED to the address or use a unix socket"
+    )]
+    InsecureSignIn { place: String, source: sqlx::Error },
+    #[error("the database at {place} cannot be used: {source}")]
+    Other { place: String, source: sqlx::Error },
+}
+
+impl Database {
+    /// Opens pools of connections and makes sure that one of them works.
+    ///
+    /// Call it on the runtime that is to drive the connections; that runtime must outlive every request.
+    pub async fn connect(address: &str, options: Options) -> Result<Self, ConnectError> {
+        let (engine, connect, place) = parse(address)?;
+        let reads = open_pool(engine, &connect, options, true)
+            .await
+            .map_err(|error| explain(&place, error))?;
+        let writes = match engine {
+            Engine::MySql => reads.clone(),
+            Engine::Sqlite => {
+                let one = Options {
+                    connections_max: 1,
+                    ..options
+                };
+                open_pool(engine, &connect, one, false)
+                    .await
+                    .map_err(|error| explain(&place, error))?
+            }
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                engine,
+                connect,
+                place,
+                reads,
+                writes,
+                home: Handle::current(),
+            }),
+        })
+    }
+}
+
+/// What every connection must know before its first statement.
+pub(super) async fn prepare_session(
+    engine: Engine,
+    connection: &mut AnyConnection,
+) -> Result<(), sqlx::Error> {
+    let settings: &[&'static str] = match engine {
+        // The journal is the truth: what a power cut takes from the end of SQLite's log is projected again, so NORMAL,
+        // which never damages the file, is durable enough.
+        Engine::Sqlite => &[
+            "PRAGMA busy_timeout = 10000",
+            "PRAGMA journal_mode = WAL",
+            "PRAGMA synchronous = NORMAL",
+        ],
+        // Without strict mode a text that is too long is cut in silence.
+        Engine::MySql => &[
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+            "SET SESSION innodb_lock_wait_timeout = 10",
+        ],
+    };
+    for setting in settings {
+        connection.execute(*setting).await?;
+    }
+    Ok(())
+}
+
+/// What the projection's connection needs on top: room for the pages it touches, and fewer but larger checkpoints.
+pub(super) async fn prepare_writing(
+    engine: Engine,
+    connection: &mut AnyConnection,
+) -> Result<(), sqlx::Error> {
+    if engine == Engine::Sqlite {
+        connection.execute("PRAGMA cache_size = -65536").await?;
+        connection
+            .execute("PRAGMA wal_autocheckpoint = 8000")
+            .await?;
+    }
+    Ok(())
+}
+
+async fn open_pool(
+    engine: Engine,
+    connect: &AnyConnectOptions,
+    options: Options,
+    read_only: bool,
+) -> Result<AnyPool, sqlx::Error> {
+    AnyPoolOptions::new()
+        .max_connections(options.connections_max)
+        .acquire_timeout(options.acquire_timeout)
+        .after_connect(move |connection, _| {
+            async move {
+                prepare_session(engine, connection).await?;
+                if read_only && engine == Engine::Sqlite {
+                    connection.execute("PRAGMA query_only = ON").await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .connect_with(connect.clone())
+        .await
+}
+
+fn parse(address: &str) -> Result<(Engine, AnyConnectOptions, String), ConnectError> {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(sqlx::any::install_default_drivers);
+
+    let place = without_password(address);
+    let Some(engine) = engine_of(address) else {
+        return Err(ConnectError::Address { place });
+    };
+    let address = match engine {
+        Engine::Sqlite => created_if_missing(address),
+        Engine::MySql => address.to_owned(),
+    };
+    match address.parse::<AnyConnectOptions>() {
+        Ok(options) => Ok((engine, options.disable_statement_logging(), place)),
+        Err(_) => Err(ConnectError::Address { place }),
+    }
+}
+
+fn engine_of(address: &str) -> Option<Engine> {
+    match address.split_once(':')?.0 {
+        "sqlite" => Some(Engine::Sqlite),
+        "mysql" | "mariadb" => Some(Engine::MySql),
+        _ => None,
+    }
+}
+
+/// The first start makes the file.
+fn created_if_missing(address: &str) -> String {
+    if address.contains("mode=") {
+        return address.to_owned();
+    }
+    let separator = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{separator}mode=rwc")
+}
+
+/// Up to the last `@` comes who, after it where. An option could be a secret too (`password=`), so they go as well.
+fn without_password(address: &str) -> String {
+    let address = address.split_once('?').map_or(address, |(place, _)| place);
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return address.to_owned();
+    };
+    let Some((who, place)) = rest.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let user = who.split_once(':').map_or(who, |(user, _)| user);
+    format!("{scheme}://{user}@{place}")
+}
+
+fn explain(place: &str, source: sqlx::Error) -> ConnectError {
+    let place = place.to_owned();
+    let number = source
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+        .map(MySqlDatabaseError::number);
+    match (number, &source) {
+        (Some(1045 | 1698), _) => ConnectError::AccessDenied { place, source },
+        // 1044: the server says "denied" and not "unknown" to a user who may not know which databases there are.
+        (Some(1044 | 1049), _) => ConnectError::UnknownDatabase { place, source },
+        (Some(2061), _) => ConnectError::InsecureSignIn { place, source },
+        (_, sqlx::Error::Configuration(_)) => ConnectError::Address { place },
+        (_, error) if error.to_string().contains("rsa") => {
+            ConnectError::InsecureSignIn { place, source }
+        }
+        (_, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => {
+            ConnectError::Unreachable { place, source }
+        }
+        _ => ConnectError::Other { place, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_shows_a_password() {
+        let shown = |address| without_password(address);
+        assert_eq!(
+            shown("mysql://layby:s3:cr@et@db:3306/shop?ssl-mode=REQUIRED&x=s3cret"),
+            "mysql://layby@db:3306/shop"
+        );
+        assert_eq!(shown("mysql://db/shop"), "mysql://db/shop");
+        assert_eq!(shown("sqlite:layby.db?mode=ro"), "sqlite:layby.db");
+    }
+
+    #[test]
+    fn an_address_names_the_engine() {
+        assert_eq!(engine_of("sqlite:layby.db"), Some(Engine::Sqlite));
+        assert_eq!(engine_of("mariadb://db/shop"), Some(Engine::MySql));
+        assert_eq!(engine_of("postgres://db/shop"), None);
+        assert_eq!(engine_of("layby.db"), None);
+    }
+}

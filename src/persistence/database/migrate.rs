@@ -1,0 +1,224 @@
+//! Making the tables, and refusing a database that a newer release has changed.
+//!
+//! sqlx runs the files; the lock is ours, because its own does nothing on MariaDB (it asks for one without end, which
+//! MariaDB takes for an error) nor on SQLite. On SQLite everything happens in one transaction. MySQL ends a transaction
+//! at every DDL, so a run that is killed leaves a file half recorded; files may run twice, so it is simply run again.
+
+use sqlx::AnyConnection;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+
+use super::columns::Columns;
+use super::{Database, Engine, Error, connect};
+
+/// A file as it is in the binary.
+struct File {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+macro_rules! migration {
+    ($folder:literal, $name:literal, $version:literal) => {
+        File {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../../../migrations/", $folder, "/", $name, ".sql")),
+        }
+    };
+}
+
+#[rustfmt::skip]
+const MYSQL: &[File] = &[
+    migration!("mysql", "0010_products", 10),
+    migration!("mysql", "0020_orders", 20),
+    migration!("mysql", "0030_order_lines", 30),
+    migration!("mysql", "0040_payment_attempts", 40),
+    migration!("mysql", "0050_audit_log", 50),
+    migration!("mysql", "0060_users", 60),
+    migration!("mysql", "0070_projection", 70),
+    migration!("mysql", "0071_projection_row", 71),
+];
+
+#[rustfmt::skip]
+const SQLITE: &[File] = &[
+    migration!("sqlite", "0010_products", 10),
+    migration!("sqlite", "0020_orders", 20),
+    migration!("sqlite", "0021_orders_by_id", 21),
+    migration!("sqlite", "0022_orders_by_buyer", 22),
+    migration!("sqlite", "0023_orders_by_standing", 23),
+    migration!("sqlite", "0030_order_lines", 30),
+    migration!("sqlite", "0031_order_lines_by_product", 31),
+    migration!("sqlite", "0040_payment_attempts", 40),
+    migration!("sqlite", "0041_payment_attempts_by_id", 41),
+    migration!("sqlite", "0050_audit_log", 50),
+    migration!("sqlite", "0060_users", 60),
+    migration!("sqlite", "0061_users_by_username", 61),
+    migration!("sqlite", "0062_users_by_role", 62),
+    migration!("sqlite", "0070_projection", 70),
+    migration!("sqlite", "0071_projection_row", 71),
+];
+
+/// How long to wait for another process that is making the tables.
+const LOCK_TIMEOUT_SECS: i64 = 60;
+
+/// Why the tables are not what this release needs.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error(
+        "the database has migration {version}, which this release does not know: it was changed by a newer one; start that release, or restore a backup"
+    )]
+    Newer { version: i64 },
+    #[error(
+        "migration {version} was changed after it ran here; restore the file that was released"
+    )]
+    Changed { version: i64 },
+    #[error(
+        "another process has been changing the tables for {LOCK_TIMEOUT_SECS} s; wait for it and start again"
+    )]
+    Locked,
+    #[error("migration {version} is missing; run the migrations")]
+    Missing { version: i64 },
+    #[error(transparent)]
+    Database(#[from] Error),
+    #[error("the tables cannot be made: {0}")]
+    Failed(#[source] sqlx::migrate::MigrateError),
+}
+
+impl Database {
+    /// Brings the tables up to this release. Several processes may call it at once: one works, the others wait.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        migrate_with(self, &migrator(self.engine())).await
+    }
+}
+
+/// On a connection of its own: a lock that belongs to a connection must not go back into a pool.
+pub(crate) async fn migrate_with(
+    database: &Database,
+    migrator: &Migrator,
+) -> Result<(), MigrateError> {
+    let shared = &database.shared;
+    let mut connection = shared.connect.connect().await.map_err(Error::from)?;
+    connect::prepare_session(shared.engine, &mut connection)
+        .await
+        .map_err(Error::from)?;
+    let done = match shared.engine {
+        Engine::Sqlite => migrate_sqlite(&mut connection, migrator).await,
+        Engine::MySql => migrate_mysql(&mut connection, migrator).await,
+    };
+    connection.close().await.map_err(Error::from)?;
+    done
+}
+
+async fn migrate_sqlite(
+    connection: &mut AnyConnection,
+    migrator: &Migrator,
+) -> Result<(), MigrateError> {
+    wait_longer(connection).await?;
+    let mut transaction = connection
+        .begin_with(Engine::Sqlite.begin_write())
+        .await
+        .map_err(|error| lock_error(error.into()))?;
+    run(&mut transaction, migrator).await?;
+    Ok(transaction.commit().await.map_err(Error::from)?)
+}
+
+async fn migrate_mysql(
+    connection: &mut AnyConnection,
+    migrator: &Migrator,
+) -> Result<(), MigrateError> {
+    if !take_lock(connection).await? {
+        return Err(MigrateError::Locked);
+    }
+    forget_half_done(connection).await?;
+    run(connection, migrator).await
+    // The lock goes with the connection, which is closed by the caller whatever happened.
+}
+
+async fn run(connection: &mut AnyConnection, migrator: &Migrator) -> Result<(), MigrateError> {
+    migrator
+        .run_direct(None, connection, false)
+        .await
+        .map_err(explain)
+}
+
+async fn wait_longer(connection: &mut AnyConnection) -> Result<(), Error> {
+    sqlx::query("PRAGMA busy_timeout = 60000")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// One lock for each database of the server.
+async fn take_lock(connection: &mut AnyConnection) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT CAST(GET_LOCK(CONCAT('layby_migrate_', LEFT(MD5(DATABASE()), 16)), ?) AS SIGNED)",
+    )
+    .bind(LOCK_TIMEOUT_SECS)
+    .fetch_one(connection)
+    .await?;
+    Ok(Columns::of(&row).number_or_null()? == Some(1))
+}
+
+/// A file is recorded before it runs, and confirmed after. Without the lock this could be somebody's work in progress.
+async fn forget_half_done(connection: &mut AnyConnection) -> Result<(), Error> {
+    if !has_migrations_table(connection).await? {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM _sqlx_migrations
+         WHERE success = FALSE",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn has_migrations_table(connection: &mut AnyConnection) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT CAST(COUNT(*) AS SIGNED)
+         FROM information_schema.tables
+         WHERE table_schema = DATABASE()
+           AND table_name = '_sqlx_migrations'",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Columns::of(&row).number()? > 0)
+}
+
+fn migrator(engine: Engine) -> Migrator {
+    let files = match engine {
+        Engine::Sqlite => SQLITE,
+        Engine::MySql => MYSQL,
+    };
+    let migrations = files.iter().map(|file| {
+        let description = file.name.into();
+        Migration::new(
+            file.version,
+            description,
+            MigrationType::Simple,
+            file.sql.into_sql_str(),
+            false,
+        )
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    migrator
+}
+
+fn lock_error(error: Error) -> MigrateError {
+    if error.heals() {
+        return MigrateError::Locked;
+    }
+    MigrateError::Database(error)
+}
+
+fn explain(error: sqlx::migrate::MigrateError) -> MigrateError {
+    use sqlx::migrate::MigrateError as Sqlx;
+    match error {
+        Sqlx::VersionMissing(version) => MigrateError::Newer { version },
+        Sqlx::VersionMismatch(version) => MigrateError::Changed { version },
+        Sqlx::Execute(error) => MigrateError::Database(error.into()),
+        other => MigrateError::Failed(other),
+    }
+}

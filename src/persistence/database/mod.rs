@@ -1,0 +1,132 @@
+//! The SQL database: one file a noun, one function a statement.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `connect.rs` | addresses, sessions, and what to tell an operator whose database does not answer |
+//! | `migrate.rs` | the tables, and the lock under which they are made |
+//! | `dialect.rs` | the few texts in which the engines differ |
+//! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
+//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `users.rs`, `position.rs` | the tables |
+//! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
+//!
+//! One set of statements serves SQLite, MySQL and MariaDB through sqlx's `Any` driver.
+//!
+//! **Invariant:** only the projection writes products, orders, lines, attempts, the audit log and the position.
+//!
+//! Deliberately absent: any rule of the business. The projection folds events with the code of the domain and copies
+//! whole rows, so SQL never works out a state.
+
+mod attempts;
+mod audit;
+mod bulk;
+mod columns;
+mod connect;
+mod dialect;
+mod error;
+mod lines;
+mod load;
+mod migrate;
+mod orders;
+mod pages;
+mod position;
+mod products;
+mod users;
+mod verify;
+mod words;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sqlx::AnyConnection;
+use sqlx::AnyPool;
+use sqlx::any::AnyConnectOptions;
+use tokio::runtime::Handle;
+
+pub(crate) use attempts::PlacedAttempt;
+pub use audit::AuditEntry;
+pub(crate) use audit::AuditRow;
+pub use connect::{ConnectError, Options};
+pub use dialect::Engine;
+pub use error::Error;
+pub use load::{Loaded, Part};
+pub use migrate::MigrateError;
+pub(crate) use orders::OrderRow;
+pub use users::{NewUser, User};
+pub use verify::{diff, verify_books};
+pub(crate) use writer::Writer;
+
+mod writer;
+
+/// A handle to the database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    connect: AnyConnectOptions,
+    /// The address without its password, for messages.
+    place: String,
+    reads: AnyPool,
+    /// The same as `reads`, but for SQLite: it has one writer, and waiting for it here is better than failing there.
+    writes: AnyPool,
+    /// Where connections live. They must not be driven by an HTTP worker that may go away.
+    home: Handle,
+}
+
+impl Database {
+    pub fn engine(&self) -> Engine {
+        self.shared.engine
+    }
+
+    /// The address without its password.
+    pub fn place(&self) -> &str {
+        &self.shared.place
+    }
+
+    /// Waits for connections in use, then closes them.
+    pub async fn close(&self) {
+        self.shared.reads.close().await;
+        self.shared.writes.close().await;
+    }
+
+    /// Runs `act` on a connection of the read pool.
+    async fn read<T, F>(&self, act: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        self.run(self.shared.reads.clone(), act).await
+    }
+
+    /// Runs `act` on a connection that may write.
+    async fn write<T, F>(&self, act: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        self.run(self.shared.writes.clone(), act).await
+    }
+
+    /// The one place where a caller may go away: a client that hangs up drops the wait, never the statement, which
+    /// would leave a connection in the middle of an answer for whoever borrows it next.
+    async fn run<T, F>(&self, pool: AnyPool, act: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        let task = self.shared.home.spawn(async move {
+            let mut connection = pool.acquire().await?;
+            act(&mut connection).await
+        });
+        task.await.unwrap_or(Err(Error::Stopped))
+    }
+}

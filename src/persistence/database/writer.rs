@@ -1,0 +1,153 @@
+//! The connection of the projection: the one writer of everything that follows the journal.
+//!
+//! It is opened on the projection's own thread, never shared, and thrown away after any error: a transaction whose end
+//! is unknown ends with its connection, and the position in SQL tells what became of it.
+
+use sqlx::AnyConnection;
+use sqlx::{Any, ConnectOptions, Connection, Transaction};
+
+use super::attempts::PlacedAttempt;
+use super::{AuditRow, Database, Engine, Error, OrderRow};
+use super::{attempts, audit, connect, lines, orders, position, products};
+use crate::domain::{Attempt, IdMap, OrderId, Product, ProductId};
+use crate::persistence::journal::Position;
+
+/// The statements of the projection, with their texts made once.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    engine: Engine,
+    connection: AnyConnection,
+    statements: Statements,
+}
+
+#[derive(Debug)]
+struct Statements {
+    products: products::Statements,
+    orders: orders::Statements,
+    lines: lines::Statements,
+    attempts: attempts::Statements,
+    audit: audit::Statements,
+}
+
+/// Everything done through it becomes visible at once, or not at all if it is dropped.
+pub(crate) struct WriteTransaction<'w> {
+    transaction: Transaction<'w, Any>,
+    statements: &'w Statements,
+}
+
+impl Writer {
+    pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
+        let engine = database.engine();
+        let mut connection = database.shared.connect.connect().await?;
+        connect::prepare_session(engine, &mut connection).await?;
+        connect::prepare_writing(engine, &mut connection).await?;
+        Ok(Self {
+            engine,
+            connection,
+            statements: Statements::new(engine),
+        })
+    }
+
+    pub(crate) async fn position(&mut self) -> Result<Position, Error> {
+        position::read(&mut self.connection).await
+    }
+
+    pub(crate) async fn begin(&mut self) -> Result<WriteTransaction<'_>, Error> {
+        Ok(WriteTransaction {
+            transaction: self
+                .connection
+                .begin_with(self.engine.begin_write())
+                .await?,
+            statements: &self.statements,
+        })
+    }
+}
+
+impl Statements {
+    fn new(engine: Engine) -> Self {
+        Self {
+            products: products::Statements::new(engine),
+            orders: orders::Statements::new(engine),
+            lines: lines::Statements::new(),
+            attempts: attempts::Statements::new(engine),
+            audit: audit::Statements::new(),
+        }
+    }
+}
+
+impl WriteTransaction<'_> {
+    /// Says whether the position was the expected one. Comes first: it keeps any other writer out until the end.
+    pub(crate) async fn advance(
+        &mut self,
+        expected: Position,
+        new: Position,
+    ) -> Result<bool, Error> {
+        position::advance(&mut self.transaction, expected, new).await
+    }
+
+    pub(crate) async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Product>, Error> {
+        products::find(&mut self.transaction, ids).await
+    }
+
+    /// Orders with their attempts, but without their lines.
+    pub(crate) async fn orders(&mut self, ids: &[OrderId]) -> Result<Vec<OrderRow>, Error> {
+        let mut rows = orders::find(&mut self.transaction, ids).await?;
+        let sequences: Vec<u64> = rows.iter().map(|row| row.order.sequence).collect();
+        let attempts = attempts::find(&mut self.transaction, &sequences).await?;
+        let mut by_sequence: IdMap<u64, Vec<Attempt>> = IdMap::default();
+        for (sequence, attempt) in attempts {
+            by_sequence.entry(sequence).or_default().push(attempt);
+        }
+        for row in &mut rows {
+            row.order.attempts = by_sequence.remove(&row.order.sequence).unwrap_or_default();
+        }
+        Ok(rows)
+    }
+
+    pub(crate) async fn write_products(&mut self, products: &[&Product]) -> Result<(), Error> {
+        self.statements
+            .products
+            .insert_or_overwrite(&mut self.transaction, products)
+            .await
+    }
+
+    pub(crate) async fn insert_orders(&mut self, rows: &[&OrderRow]) -> Result<(), Error> {
+        self.statements
+            .orders
+            .insert(&mut self.transaction, rows)
+            .await?;
+        let orders = rows.iter().map(|row| &row.order);
+        self.statements
+            .lines
+            .insert(&mut self.transaction, orders)
+            .await
+    }
+
+    pub(crate) async fn overwrite_orders(&mut self, rows: &[&OrderRow]) -> Result<(), Error> {
+        self.statements
+            .orders
+            .overwrite(&mut self.transaction, rows)
+            .await
+    }
+
+    pub(crate) async fn write_attempts(
+        &mut self,
+        attempts: &[PlacedAttempt<'_>],
+    ) -> Result<(), Error> {
+        self.statements
+            .attempts
+            .insert_or_overwrite(&mut self.transaction, attempts)
+            .await
+    }
+
+    pub(crate) async fn insert_audit(&mut self, rows: &[AuditRow]) -> Result<(), Error> {
+        self.statements
+            .audit
+            .insert(&mut self.transaction, rows)
+            .await
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        Ok(self.transaction.commit().await?)
+    }
+}

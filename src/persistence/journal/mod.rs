@@ -1,0 +1,201 @@
+//! The journal: the one thing that Layby remembers for certain.
+//!
+//! A journal is a log of opaque records. A batch of records is durable before `append` returns, so an
+//! answer that waits for `append` is a promise that a power cut cannot take back. Everything else (SQL,
+//! caches, live views) follows by reading the log.
+//!
+//! Where to look:
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `batch.rs`, `records.rs` | records on their way in and on their way out |
+//! | `format.rs` | the bytes of a segment; no I/O |
+//! | `disk.rs`, `sim_disk.rs` | the fsync seam: a real directory, and one that crashes on request |
+//! | `retained.rs` | what writer and readers share: the durable position and the segments still kept |
+//! | `spares.rs` | segments prepared ahead, so that a switch never waits for 64 MiB of zeros |
+//! | `file.rs` | the writer |
+//! | `scan.rs`, `recovery.rs` | what is on the disk, and what may be done about it |
+//! | `reader.rs` | following the log from another thread |
+//! | `memory.rs` | the same contract without a disk, for tests of the engine |
+//!
+//! **Invariant:** there is at most one frame in flight. The next batch is written only after the previous
+//! one is durable, so a valid later frame proves that an invalid earlier one was damaged, not torn.
+//!
+//! **Invariant:** no call is retried. After the first failure the writer refuses everything; the truth is
+//! found by opening the journal again.
+//!
+//! Deliberately absent: what a record means, timers (the caller's batch is whatever is ready), repair of
+//! damage (a single machine can notice it, not undo it), and removal of records that nobody released.
+
+mod batch;
+mod disk;
+mod file;
+mod format;
+mod memory;
+mod reader;
+mod records;
+mod recovery;
+mod retained;
+mod scan;
+mod sim_disk;
+mod spares;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io};
+
+pub use self::batch::{BATCH_BYTES_MAX, Batch, BatchError, RECORD_BYTES_MAX};
+pub use self::disk::{Disk, DiskFile, RealDisk};
+pub use self::file::{FileJournal, Options, SparePreparation};
+pub use self::format::Flaw;
+pub use self::memory::{AppendFault, MemoryJournal};
+pub use self::records::Records;
+pub use self::recovery::{Inspection, OpenError, Recovery, TornTail};
+pub use self::sim_disk::{FaultPlan, FaultsFired, SimDisk, SimFile, WriteFault};
+
+/// The sequence number of a record: dense, from 1. `ZERO` is the place before the first record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(u64);
+
+impl Position {
+    /// Before the first record.
+    pub const ZERO: Self = Self(0);
+
+    pub const fn new(sequence: u64) -> Self {
+        Self(sequence)
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position after this one.
+    ///
+    /// # Panics
+    /// After 2^64 - 1 records; at a million a second that is in half a million years.
+    pub const fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    pub(crate) const fn plus(self, records: u64) -> Self {
+        match self.0.checked_add(records) {
+            Some(sequence) => Self(sequence),
+            None => panic!("the journal ran out of sequence numbers"),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A durable, ordered log with one writer.
+///
+/// The contract, proved for every implementation by `conformance.rs`:
+/// - When `append` returns `Ok(position)`, every record of the batch survives a power cut, and `position` is
+///   that of its last record. The order of records is the order of calls and of pushes.
+/// - A batch whose `append` returned `Err` is indeterminate: after a restart it is there as a whole or not at all.
+/// - After the first `Err` of `append` or `seal`, every later one fails with [`JournalError::Failed`], and nothing is
+///   retried: a second fsync may report success without the data.
+/// - An empty batch is `Ok` and changes nothing.
+/// - A reader sees every durable record exactly once and in order, and never one that is not durable.
+/// - What was not released through [`Journal::release_through`] stays readable.
+pub trait Journal: Send {
+    /// Makes the batch durable, after everything appended before.
+    fn append(&mut self, batch: &Batch) -> Result<Position, JournalError>;
+
+    /// Makes a marker durable behind the last batch, so that later damage to that batch is told from a tail
+    /// torn by a power cut. Does nothing if the marker is already there. Worth its fsync when the journal falls idle
+    /// and before a shutdown.
+    fn seal(&mut self) -> Result<(), JournalError>;
+
+    /// The last durable record, or `ZERO`.
+    fn position(&self) -> Position;
+
+    /// Says that nobody needs the records at or below `position` any more. They disappear when their segment is
+    /// also older than the configured retention. Never goes back: a lower position than before does nothing.
+    fn release_through(&mut self, position: Position);
+
+    /// About how many bytes of journal lie behind `position`: what a projection that stands there has still to read.
+    fn bytes_after(&self, position: Position) -> u64;
+
+    /// A reader whose first record is the one after `after`.
+    fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError>;
+}
+
+/// Follows a journal, usually on another thread than the writer's.
+pub trait JournalReader: Send {
+    /// Replaces what is in `records` by the next durable ones, at most `records_max`, and says how many.
+    /// Zero means that the reader has caught up. Reads the disk, but never waits for the writer.
+    ///
+    /// After an error the reader stays where it was; the same call fails in the same way.
+    fn next_batch(&mut self, records_max: usize, records: &mut Records)
+    -> Result<usize, ReadError>;
+
+    /// The last record handed out, or where the reader started.
+    fn position(&self) -> Position;
+}
+
+/// What the disk refused.
+#[derive(Debug, thiserror::Error)]
+#[error("journal: cannot {action} `{file}`: {source}")]
+pub struct IoFailure {
+    pub action: &'static str,
+    pub file: String,
+    pub source: io::Error,
+}
+
+/// For `map_err`: names the act and the file that an I/O error belongs to.
+fn io_failure<E: From<IoFailure>>(
+    action: &'static str,
+    file: impl fmt::Display,
+) -> impl FnOnce(io::Error) -> E {
+    move |source| {
+        IoFailure {
+            action,
+            file: file.to_string(),
+            source,
+        }
+        .into()
+    }
+}
+
+/// Why the writer stopped. Every one of them is final.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error(transparent)]
+    Io(#[from] IoFailure),
+    #[error(
+        "journal: a batch of {batch_bytes} bytes does not fit in a segment, which takes {batch_bytes_max}"
+    )]
+    BatchTooLarge {
+        batch_bytes: u64,
+        batch_bytes_max: u64,
+    },
+    /// An earlier call failed; what is durable is known only after opening the journal again.
+    #[error("journal: stopped by an earlier failure; restart to recover from what is on the disk")]
+    Failed,
+}
+
+/// Why a reader cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The reader fell behind what is kept.
+    #[error("journal: record {wanted} was released; the oldest one kept is {first}")]
+    Released { wanted: Position, first: Position },
+    #[error("journal: there is no record {after} to read after; the last one is {last}")]
+    Ahead { after: Position, last: Position },
+    #[error("journal: `{segment}` is damaged at byte {offset}: {flaw}")]
+    Damaged {
+        segment: String,
+        offset: u64,
+        flaw: Flaw,
+    },
+    #[error(transparent)]
+    Io(#[from] IoFailure),
+}

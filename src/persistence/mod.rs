@@ -1,0 +1,15 @@
+//! What outlives the process: the journal, the encoding of events, the SQL database, and the projection that carries the
+//! first over to the last.
+//!
+//! The journal is the truth. The rows in SQL follow it, are guarded by the position they stand for, and can be thrown
+//! away and made again.
+//!
+//! **Invariant:** no other room names `sqlx`.
+
+pub mod codec;
+pub mod database;
+pub mod journal;
+pub mod projection;
+
+#[cfg(test)]
+mod tests;

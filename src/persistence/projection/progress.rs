@@ -1,0 +1,126 @@
+//! How far the projection is, for everybody who wants to know: metrics, requests that wait for SQL, the journal that
+//! may forget what SQL has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use crate::persistence::journal::Position;
+
+/// A view of a running projection; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    position: AtomicU64,
+    batches: AtomicU64,
+    records: AtomicU64,
+    retries: AtomicU64,
+    away: AtomicBool,
+    moved: watch::Sender<Standing>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Standing {
+    position: Position,
+    ended: bool,
+}
+
+/// What the projection has done since it was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    pub batches: u64,
+    pub records: u64,
+    /// Batches that had to be tried again.
+    pub retries: u64,
+}
+
+/// The projection ended before it came to the position that was waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the projection ended at {at}, before record {wanted}")]
+pub struct Ended {
+    pub at: Position,
+    pub wanted: Position,
+}
+
+impl Progress {
+    pub(super) fn new(position: Position) -> Self {
+        let standing = Standing {
+            position,
+            ended: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                position: AtomicU64::new(position.get()),
+                batches: AtomicU64::new(0),
+                records: AtomicU64::new(0),
+                retries: AtomicU64::new(0),
+                away: AtomicBool::new(false),
+                moved: watch::Sender::new(standing),
+            }),
+        }
+    }
+
+    /// The last record that SQL has. Costs nothing to ask.
+    pub fn position(&self) -> Position {
+        Position::new(self.shared.position.load(Ordering::Acquire))
+    }
+
+    /// Records that are durable and not yet in SQL.
+    pub fn lag(&self, durable: Position) -> u64 {
+        durable.get().saturating_sub(self.position().get())
+    }
+
+    /// SQL does not answer, and the projection waits for it.
+    pub fn is_away(&self) -> bool {
+        self.shared.away.load(Ordering::Relaxed)
+    }
+
+    pub fn counters(&self) -> Counters {
+        Counters {
+            batches: self.shared.batches.load(Ordering::Relaxed),
+            records: self.shared.records.load(Ordering::Relaxed),
+            retries: self.shared.retries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until SQL has the record at `wanted`.
+    pub async fn wait_for(&self, wanted: Position) -> Result<(), Ended> {
+        let mut moved = self.shared.moved.subscribe();
+        let arrived = |it: &Standing| it.position >= wanted || it.ended;
+        let standing = moved.wait_for(arrived).await.map(|it| *it);
+        match standing {
+            Ok(standing) if standing.position >= wanted => Ok(()),
+            _ => Err(Ended {
+                at: self.position(),
+                wanted,
+            }),
+        }
+    }
+
+    pub(super) fn advance(&self, position: Position, records: u64) {
+        self.shared
+            .position
+            .store(position.get(), Ordering::Release);
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.records.fetch_add(records, Ordering::Relaxed);
+        self.shared.moved.send_modify(|it| it.position = position);
+    }
+
+    pub(super) fn retried(&self) {
+        self.shared.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says whether that is news.
+    pub(super) fn set_away(&self, away: bool) -> bool {
+        self.shared.away.swap(away, Ordering::Relaxed) != away
+    }
+
+    pub(super) fn end(&self) {
+        self.shared.moved.send_modify(|it| it.ended = true);
+    }
+}

@@ -1,0 +1,126 @@
+//! One batch of events, one transaction: rows and position move together or not at all.
+//!
+//! **Invariant:** a transaction moves the position from exactly where it stands to the last record of the batch. So a
+//! batch that is applied twice changes nothing the second time, and a batch that is missing is noticed.
+
+use std::time::Duration;
+
+use super::fold::{Disagreement, Fold, Needs};
+use crate::domain::Event;
+use crate::persistence::database::{Database, Error, Writer};
+use crate::persistence::journal::Position;
+
+/// Why a batch was not projected. SQL is as it was, or, if the end of the transaction is unknown, as it is to be:
+/// open another projector and look at its position.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// The caller left something out.
+    #[error("the projection stands at {position} and cannot go on with record {first}")]
+    Gap { position: Position, first: Position },
+    /// Somebody else moves the position too.
+    #[error(
+        "the projection no longer stands at {expected}: another process projects into this database"
+    )]
+    Moved { expected: Position },
+    /// The end of the transaction is not known.
+    #[error("no answer within {after:?}")]
+    TimedOut { after: Duration },
+    #[error("{0}; this database belongs to another journal, or was changed by hand")]
+    Disagreement(#[from] Disagreement),
+}
+
+impl ProjectError {
+    /// May another projector succeed with the same batch?
+    pub(super) fn may_heal(&self) -> bool {
+        match self {
+            Self::Database(error) => !matches!(error, Error::Damaged { .. } | Error::Taken),
+            Self::Moved { .. } | Self::TimedOut { .. } => true,
+            Self::Gap { .. } | Self::Disagreement(_) => false,
+        }
+    }
+
+    /// SQL answers, and somebody has to do something about the answer.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Database(Error::Refused(_)))
+    }
+}
+
+/// The writer of the projection, on a connection of its own.
+#[derive(Debug)]
+pub struct Projector {
+    writer: Writer,
+    position: Position,
+}
+
+impl Projector {
+    /// Must be used on the runtime on which it was opened.
+    pub async fn open(database: &Database) -> Result<Self, Error> {
+        let mut writer = Writer::open(database).await?;
+        let position = writer.position().await?;
+        Ok(Self { writer, position })
+    }
+
+    /// The last record that SQL has.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Projects the records of `batch` that SQL does not have yet. After an error the projector is of no more use.
+    pub async fn apply(&mut self, batch: &[(Position, Event)]) -> Result<(), ProjectError> {
+        let known = batch.partition_point(|(position, _)| *position <= self.position);
+        let batch = batch.get(known..).unwrap_or_default();
+        let (Some((first, _)), Some((last, _))) = (batch.first(), batch.last()) else {
+            return Ok(());
+        };
+        self.check_dense(batch, *first)?;
+        self.apply_new(batch, *last).await?;
+        self.position = *last;
+        Ok(())
+    }
+
+    fn check_dense(
+        &self,
+        batch: &[(Position, Event)],
+        first: Position,
+    ) -> Result<(), ProjectError> {
+        let mut position = self.position;
+        for (next, _) in batch {
+            if *next != position.next() {
+                return Err(ProjectError::Gap {
+                    position,
+                    first: *next,
+                });
+            }
+            position = *next;
+        }
+        debug_assert_eq!(first, self.position.next());
+        Ok(())
+    }
+
+    async fn apply_new(
+        &mut self,
+        batch: &[(Position, Event)],
+        last: Position,
+    ) -> Result<(), ProjectError> {
+        let expected = self.position;
+        let needs = Needs::of(batch);
+        let mut transaction = self.writer.begin().await?;
+        if !transaction.advance(expected, last).await? {
+            return Err(ProjectError::Moved { expected });
+        }
+        let products = transaction.products(&needs.products).await?;
+        let orders = transaction.orders(&needs.orders).await?;
+        let mut fold = Fold::of(products, orders);
+        for (position, event) in batch {
+            fold.apply(*position, event)?;
+        }
+        transaction.write_products(&fold.products()).await?;
+        transaction.insert_orders(&fold.new_orders()).await?;
+        transaction.overwrite_orders(&fold.changed_orders()).await?;
+        transaction.write_attempts(&fold.attempts()).await?;
+        transaction.insert_audit(fold.audit()).await?;
+        Ok(transaction.commit().await?)
+    }
+}

@@ -1,0 +1,107 @@
+//! A database for one test, on every engine there is.
+
+use sqlx::{Connection, Executor};
+use tempfile::TempDir;
+
+use crate::persistence::database::{Database, Options};
+
+pub(super) const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
+
+/// A migrated database that nobody else uses.
+pub(super) struct Store {
+    pub(super) database: Database,
+    pub(super) address: String,
+    /// Kept until the end of the test.
+    _directory: Option<TempDir>,
+    server: Option<(String, String)>,
+}
+
+impl Store {
+    pub(super) async fn sqlite() -> Self {
+        let mut store = Self::empty_sqlite().await;
+        store.database.migrate().await.expect("tables");
+        store.server = None;
+        store
+    }
+
+    pub(super) async fn empty_sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let address = format!("sqlite:{}", directory.path().join("layby.db").display());
+        Self {
+            database: open(&address).await,
+            address,
+            _directory: Some(directory),
+            server: None,
+        }
+    }
+
+    /// `None` if no server is named.
+    pub(super) async fn empty_mysql() -> Option<Self> {
+        let server = mysql_server()?;
+        let name = format!("layby_test_{}", uuid::Uuid::now_v7().simple());
+        execute(&server, format!("CREATE DATABASE {name}")).await;
+        let address = format!("{}/{name}", server.trim_end_matches('/'));
+        Some(Self {
+            database: open(&address).await,
+            address,
+            _directory: None,
+            server: Some((server, name)),
+        })
+    }
+
+    pub(super) async fn mysql() -> Option<Self> {
+        let store = Self::empty_mysql().await?;
+        store.database.migrate().await.expect("tables");
+        Some(store)
+    }
+
+    pub(super) async fn end(self) {
+        self.database.close().await;
+        if let Some((server, name)) = self.server {
+            execute(&server, format!("DROP DATABASE {name}")).await;
+        }
+    }
+}
+
+/// Runs a test on a new database of each engine.
+pub(super) fn on_each_engine(test: impl AsyncFn(&Store)) {
+    run(async {
+        let store = Store::sqlite().await;
+        test(&store).await;
+        store.end().await;
+        if let Some(store) = Store::mysql().await {
+            test(&store).await;
+            store.end().await;
+        }
+    });
+}
+
+pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test)
+}
+
+pub(super) async fn open(address: &str) -> Database {
+    Database::connect(address, Options::default())
+        .await
+        .expect("a database")
+}
+
+pub(super) fn mysql_server() -> Option<String> {
+    std::env::var(MYSQL_URL).ok()
+}
+
+/// Runs a statement on a connection of its own.
+pub(super) async fn execute(address: &str, statement: String) {
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(address)
+        .await
+        .expect("a connection");
+    connection
+        .execute(sqlx::AssertSqlSafe(statement))
+        .await
+        .expect("a statement");
+}

@@ -1,0 +1,271 @@
+//! Putting the parts together: store, journal, engine, projection, HTTP; and taking them apart in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::actors::{self, EngineParts, LiveState, Reload, RunningEngine};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{ServeSettings, StoreSettings};
+use crate::demo;
+use crate::domain::Timestamp;
+use crate::gateways::payment::Sandbox;
+use crate::http::health::{Lag, ProjectionHealth};
+use crate::http::token::{TokenIssuer, TokenVerifier};
+use crate::http::{self, HttpParts};
+use crate::persistence::database::{self, Database, Loaded};
+use crate::persistence::journal::{FileJournal, Journal, JournalError, Options, RealDisk};
+use crate::persistence::projection::{self, Projection};
+use crate::secrets;
+
+/// The journal failed while serving; the process must end and start again from what is on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal failed while running: {0}")]
+pub struct JournalFailed(String);
+
+/// How long SQL is given to catch up when the server stops; the journal has the rest.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Serves until told to stop.
+pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
+    let store = &settings.store;
+    create_data_dir(&store.data_dir)?;
+    let issuer = token_issuer(&store.data_dir)?;
+    let verifier = TokenVerifier::new(&token_secret(&store.data_dir)?);
+    let journal = open_journal(&settings)?;
+    let database = open_database(store).await?;
+    let loaded = load(&database).await?;
+    let reader = journal.reader(loaded.position);
+
+    let (failure, mut failed) = watch::channel(None);
+    let projection = match reader {
+        Ok(reader) => Projection::start(reader, database.clone(), projection::Options::default())?,
+        // The engine's own start names this case and its remedy.
+        Err(error) => {
+            check_not_ahead(&loaded, &journal)?;
+            return Err(error.into());
+        }
+    };
+    let engine = start_engine(&settings, journal, loaded, &database, &projection, failure)?;
+
+    let (server, address) = http::serve(
+        settings.http,
+        HttpParts {
+            engine: engine.link(),
+            database: database.clone(),
+            tokens: Arc::new(verifier),
+            lag: lag(&projection),
+        },
+    )?;
+    let url = format!("http://{address}");
+    if settings.demo {
+        demo::set_up(
+            &engine.link().connect(),
+            &database,
+            &issuer,
+            &store.data_dir,
+            &url,
+        )
+        .await?;
+    }
+    println!("listening on {url}");
+    tracing::info!(%url, data_dir = %store.data_dir.display(), database = database.place(), "layby serves");
+
+    let handle = server.handle();
+    let running = tokio::spawn(server);
+    let reason = tokio::select! {
+        signal = stop_signal() => { signal?; None }
+        reason = journal_failure(&mut failed) => reason,
+    };
+    handle.stop(reason.is_none()).await;
+    running.await??;
+    if let Some(error) = reason {
+        return Err(JournalFailed(error).into());
+    }
+    shut_down(engine, projection, &database).await
+}
+
+/// Brings the tables up to date.
+pub async fn migrate(settings: StoreSettings) -> anyhow::Result<()> {
+    create_data_dir(&settings.data_dir)?;
+    let database = open_database(&settings).await?;
+    println!("the tables of {} are up to date", database.place());
+    database.close().await;
+    Ok(())
+}
+
+/// Connects, and brings the tables up to date.
+pub(crate) async fn open_database(settings: &StoreSettings) -> anyhow::Result<Database> {
+    let database = Database::connect(&settings.database_url, database::Options::default()).await?;
+    database.migrate().await?;
+    Ok(database)
+}
+
+pub(crate) fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data_dir).with_context(|| {
+        format!(
+            "cannot create the data directory `{}`; choose another with --data-dir",
+            data_dir.display()
+        )
+    })
+}
+
+pub(crate) fn token_issuer(data_dir: &Path) -> anyhow::Result<TokenIssuer> {
+    Ok(TokenIssuer::new(&token_secret(data_dir)?))
+}
+
+pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// Live state as SQL has it, with the settled orders of the last day, whose idempotency keys are still kept.
+pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error> {
+    const DAY_US: u64 = 86_400_000_000;
+    let now = SystemClock.now().as_micros();
+    let keep_since = Timestamp::from_micros(now.saturating_sub(DAY_US));
+    database.load_live(keep_since).await
+}
+
+fn token_secret(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
+    let path = secrets::token_key_path(data_dir);
+    secrets::read_or_create(&path)
+        .with_context(|| format!("cannot use the token key `{}`", path.display()))
+}
+
+fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk>> {
+    let path = journal_dir(&settings.store.data_dir);
+    let disk = RealDisk::create(&path)
+        .with_context(|| format!("cannot use the journal directory `{}`", path.display()))?;
+    let options = Options {
+        segment_bytes: settings.journal_segment_bytes,
+        retention_bytes: settings.journal_retention_bytes,
+        ..Options::default()
+    };
+    let (journal, recovery) = FileJournal::open(disk, options)?;
+    tracing::info!(
+        first = %recovery.first,
+        last = %recovery.last,
+        torn_tail = ?recovery.torn_tail,
+        "the journal is open"
+    );
+    Ok(journal)
+}
+
+fn check_not_ahead(
+    loaded: &Loaded,
+    journal: &FileJournal<RealDisk>,
+) -> Result<(), actors::StartError> {
+    let (sql, journal) = (loaded.position, journal.position());
+    if sql > journal {
+        return Err(actors::StartError::SqlAhead { sql, journal });
+    }
+    Ok(())
+}
+
+fn start_engine(
+    settings: &ServeSettings,
+    journal: FileJournal<RealDisk>,
+    loaded: Loaded,
+    database: &Database,
+    projection: &Projection,
+    failure: watch::Sender<Option<String>>,
+) -> anyhow::Result<RunningEngine> {
+    let books = settings.store.data_dir.join("sandbox-books.log");
+    let (provider, notices) = Sandbox::open(settings.sandbox, Some(&books))
+        .with_context(|| format!("cannot open the sandbox's books `{}`", books.display()))?;
+    let engine = actors::start(EngineParts {
+        journal: Box::new(journal),
+        live: loaded.into(),
+        clock: Arc::new(SystemClock),
+        provider: Arc::new(provider),
+        notices: Some(notices),
+        options: settings.engine,
+        reload: reload(database.clone()),
+        projected: {
+            let progress = projection.progress().clone();
+            Box::new(move || progress.position())
+        },
+        on_journal_failure: Box::new(move |error: &JournalError| {
+            failure.send_replace(Some(error.to_string()));
+        }),
+    })?;
+    Ok(engine)
+}
+
+fn lag(projection: &Projection) -> Lag {
+    let progress = projection.progress().clone();
+    Arc::new(move || ProjectionHealth {
+        position: progress.position().get(),
+        connected: !progress.is_away(),
+    })
+}
+
+fn reload(database: Database) -> Reload {
+    Arc::new(move || {
+        let database = database.clone();
+        Box::pin(async move { Ok(load(&database).await?.into()) })
+    })
+}
+
+async fn shut_down(
+    engine: RunningEngine,
+    projection: Projection,
+    database: &Database,
+) -> anyhow::Result<()> {
+    let last = engine
+        .close()
+        .await
+        .map_err(|error| JournalFailed(error.to_string()))?;
+    let caught_up = projection.progress().wait_for(last);
+    if tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the database is behind; it catches up after the next start");
+    }
+    tokio::task::spawn_blocking(|| projection.stop()).await??;
+    database.close().await;
+    tracing::info!("layby has stopped");
+    Ok(())
+}
+
+async fn journal_failure(failed: &mut watch::Receiver<Option<String>>) -> Option<String> {
+    match failed.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone(),
+        Err(_engine_gone) => std::future::pending().await,
+    }
+}
+
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+impl From<Loaded> for LiveState {
+    fn from(loaded: Loaded) -> Self {
+        Self {
+            position: loaded.position,
+            products: loaded.products,
+            orders: loaded.orders,
+        }
+    }
+}
+
+impl From<LiveState> for Loaded {
+    fn from(live: LiveState) -> Self {
+        Self {
+            position: live.position,
+            products: live.products,
+            orders: live.orders,
+        }
+    }
+}
