@@ -30,7 +30,7 @@ pub(super) async fn start(bench: &Bench, peer: Peer) -> Result<Started> {
         .server
         .as_ref()
         .context("a peer needs Layby, and none was prepared")?;
-    let buyers = bench.buyers()?;
+    let buyers = bench.server_buyers(server)?;
     let shop = Rc::new(Shop::new(server));
     let workload = match peer {
         Peer::SoldOut => shop.sold_out(&buyers).await?,
