@@ -27,7 +27,7 @@ pub struct StoreOptions {
     /// Directory of the journal, the embedded database and the secrets [default: ./layby-data]
     #[arg(long, env = "LAYBY_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// `mysql://user:password@host/database` or `sqlite://file` [default: SQLite in the data directory]
+    /// `mysql://user:password@host/database` or `sqlite://file` [default: `SQLite` in the data directory]
     #[arg(
         long,
         env = "LAYBY_DATABASE_URL",

@@ -22,7 +22,7 @@ pub(super) async fn run(settings: StoreSettings, buyers: u32, out: PathBuf) -> a
     let ids: Vec<Uuid> = (0..buyers).map(|_| Uuid::now_v7()).collect();
     let rows = ids.iter().map(|id| BuyerId::new(id.as_u128())).collect();
     database
-        .insert_users_bulk(rows, Role::Buyer.as_str().into(), SystemClock.now())
+        .insert_users_bulk(rows, Role::Buyer.as_str(), SystemClock.now())
         .await?;
     write_tokens(&issuer, &ids, &out)
         .with_context(|| format!("cannot write the tokens to `{}`", out.display()))?;

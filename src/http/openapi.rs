@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, gathered from the routes.
+//! The `OpenAPI` 3.1 document, gathered from the routes.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};

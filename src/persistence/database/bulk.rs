@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::Error;
 use super::columns::Values;
 
-/// Rows a statement, at most. With the widest table this is half of what SQLite and a fifth of what MySQL can bind.
+/// Rows a statement, at most. With the widest table this is half of what `SQLite` and a fifth of what `MySQL` can bind.
 const ROWS_MAX: usize = 512;
 const SIZES: [usize; 4] = [ROWS_MAX, 64, 8, 1];
 

@@ -1,6 +1,6 @@
 //! The few texts in which the engines differ.
 
-/// What kind of database answers. MySQL and MariaDB are spoken to in the same words.
+/// What kind of database answers. `MySQL` and `MariaDB` are spoken to in the same words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Engine {
     Sqlite,
@@ -8,7 +8,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Opens a transaction that will write. SQLite must say so at once: a reader that turns into a writer is refused
+    /// Opens a transaction that will write. `SQLite` must say so at once: a reader that turns into a writer is refused
     /// instead of being made to wait.
     pub(super) const fn begin_write(self) -> &'static str {
         match self {

@@ -381,7 +381,7 @@ fn literals(ids: &[ProductId]) -> String {
     )
 }
 
-/// An empty list is a syntax error on MySQL; nothing equals NULL.
+/// An empty list is a syntax error on `MySQL`; nothing equals NULL.
 fn or_none(literals: Vec<String>) -> String {
     if literals.is_empty() {
         return "NULL".to_owned();

@@ -1,7 +1,7 @@
 //! Making the tables, and refusing a database that a newer release has changed.
 //!
-//! sqlx runs the files; the lock is ours, because its own does nothing on MariaDB (it asks for one without end, which
-//! MariaDB takes for an error) nor on SQLite. On SQLite everything happens in one transaction. MySQL ends a transaction
+//! sqlx runs the files; the lock is ours, because its own does nothing on `MariaDB` (it asks for one without end, which
+//! `MariaDB` takes for an error) nor on `SQLite`. On `SQLite` everything happens in one transaction. `MySQL` ends a transaction
 //! at every DDL, so a run that is killed leaves a file half recorded; files may run twice, so it is simply run again.
 
 use sqlx::AnyConnection;

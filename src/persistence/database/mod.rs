@@ -9,7 +9,7 @@
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `users.rs`, `position.rs` | the tables |
 //! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
-//! One set of statements serves SQLite, MySQL and MariaDB through sqlx's `Any` driver.
+//! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!
 //! **Invariant:** only the projection writes products, orders, lines, attempts, the audit log and the position.
 //!
@@ -70,7 +70,7 @@ struct Shared {
     /// The address without its password, for messages.
     place: String,
     reads: AnyPool,
-    /// The same as `reads`, but for SQLite: it has one writer, and waiting for it here is better than failing there.
+    /// The same as `reads`, but for `SQLite`: it has one writer, and waiting for it here is better than failing there.
     writes: AnyPool,
     /// Where connections live. They must not be driven by an HTTP worker that may go away.
     home: Handle,
