@@ -215,7 +215,8 @@ async fn register(engine: &Engine, units: u64, hold_secs: u32) -> anyhow::Result
 }
 
 async fn wait_for_sql(service: &Service) -> anyhow::Result<()> {
-    let records = &service.link().counters().records;
+    let link = service.link();
+    let records = &link.counters().records;
     let mut last = records.load(std::sync::atomic::Ordering::Relaxed);
     while service.progress().position().get() < last {
         tokio::time::sleep(Duration::from_millis(20)).await;
