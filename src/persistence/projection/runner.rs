@@ -230,9 +230,8 @@ impl Runner {
     async fn pause(&mut self, length: Duration) {
         // If nobody is left who could ask, there is nothing to listen for.
         let asked = self.shutdown.wait_for(|asked| *asked);
-        match timeout(length, asked).await {
-            Ok(Err(_)) => sleep(length).await,
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Err(_)) = timeout(length, asked).await {
+            sleep(length).await;
         }
     }
 }
