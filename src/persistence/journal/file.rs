@@ -13,7 +13,8 @@ use std::{io, sync::Arc};
 
 use super::format::{
     Chain, FRAME_BYTES_MAX, Frame, FrameKind, HEADER_BLOCK_BYTES, MARKERS_RESERVED_BYTES,
-    SECTOR_BYTES, SegmentHeader, frame_bytes,
+    SECTOR_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader, frame_bytes, length,
+    segment_name,
 };
 use super::reader::SegmentReader;
 use super::recovery::{inspect, is_sealed, repair, retain, summary};
@@ -24,11 +25,6 @@ use super::{
     Batch, Disk, DiskFile, Inspection, IoFailure, Journal, JournalError, JournalReader, OpenError,
     Position, ReadError, Recovery, io_failure,
 };
-
-/// The smallest segment: for tests.
-const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_BLOCK_BYTES;
-/// The largest segment: recovery holds one in memory.
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -145,7 +141,7 @@ impl<D: Disk> FileJournal<D> {
             sealed,
             released: Position::ZERO,
             failed: false,
-            frame: Vec::with_capacity(frame_bytes_max as usize),
+            frame: Vec::with_capacity(length(frame_bytes_max)),
             options,
             _lock: lock,
         }
@@ -201,7 +197,7 @@ impl<D: Disk> FileJournal<D> {
     fn mark_end(&mut self, end: u64) {
         if self.active.header.recycled && end < self.active.header.segment_bytes {
             self.frame
-                .resize(self.frame.len() + SECTOR_BYTES as usize, 0);
+                .resize(self.frame.len() + length(SECTOR_BYTES), 0);
         }
     }
 
@@ -348,8 +344,8 @@ fn install<D: Disk>(
 ) -> Result<(D::File, u32), IoFailure> {
     let (mut block, checksum) = header.encode();
     // In a recycled segment the end of the log is marked by a sector of zeros.
-    block.resize(block.len() + SECTOR_BYTES as usize, 0);
-    let name = super::format::segment_name(header.segment_id);
+    block.resize(block.len() + length(SECTOR_BYTES), 0);
+    let name = segment_name(header.segment_id);
     let write_header = || -> io::Result<()> {
         spare.file.write_at(&block, 0)?;
         spare.file.sync_data()

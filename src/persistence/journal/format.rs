@@ -40,6 +40,8 @@
 //!
 //! The first 14 bytes of a header block stay as they are in all versions to come.
 
+use std::fmt;
+
 use super::Position;
 use super::batch::{BATCH_BYTES_MAX, RECORD_PREFIX_BYTES};
 
@@ -50,6 +52,10 @@ pub(super) const FRAME_HEADER_BYTES: usize = 64;
 /// A seal or a close: a header, a few bytes of payload, padding.
 pub(super) const MARKER_FRAME_BYTES: u64 = SECTOR_BYTES;
 pub(super) const FRAME_BYTES_MAX: u64 = frame_bytes(BATCH_BYTES_MAX);
+/// The smallest segment: for tests.
+pub(super) const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_BLOCK_BYTES;
+/// The largest segment: recovery holds one in memory.
+pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// What a batch leaves free behind itself, so that a seal and a close always fit.
 pub(super) const MARKERS_RESERVED_BYTES: u64 = 2 * MARKER_FRAME_BYTES;
 
@@ -98,12 +104,30 @@ pub(super) const fn frame_bytes(payload_bytes: usize) -> u64 {
     ((FRAME_HEADER_BYTES + payload_bytes) as u64).next_multiple_of(SECTOR_BYTES)
 }
 
+/// A number of bytes in a file as a length in memory.
+///
+/// # Panics
+/// On a machine whose memory cannot hold a segment.
+pub(super) fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a segment fits in memory")
+}
+
 pub(super) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
+/// The name of a segment's file. Formatted only when somebody reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SegmentName(pub(super) u64);
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal-{:016}.seg", self.0)
+    }
+}
+
 pub(super) fn segment_name(id: u64) -> String {
-    format!("journal-{id:016}.seg")
+    SegmentName(id).to_string()
 }
 
 /// The id in a name of exactly the form of [`segment_name`].
@@ -140,7 +164,7 @@ pub(super) enum HeaderFault {
 impl SegmentHeader {
     /// The header block, and the checksum that the chain goes on with.
     pub(super) fn encode(&self) -> (Vec<u8>, u32) {
-        let mut block = vec![0; HEADER_BLOCK_BYTES as usize];
+        let mut block = vec![0; length(HEADER_BLOCK_BYTES)];
         block[4..12].copy_from_slice(SEGMENT_MAGIC);
         put_u16(&mut block, 12, FORMAT_VERSION.into());
         put_u16(&mut block, 14, self.recycled.into());
@@ -157,7 +181,7 @@ impl SegmentHeader {
 
     /// Reads a header block; `bytes` may be shorter than one, or longer.
     pub(super) fn decode(bytes: &[u8]) -> Result<(Self, u32), HeaderFault> {
-        let Some(block) = bytes.get(..HEADER_BLOCK_BYTES as usize) else {
+        let Some(block) = bytes.get(..length(HEADER_BLOCK_BYTES)) else {
             return Err(HeaderFault::Flaw(Flaw::Truncated));
         };
         let checksum = u32_at(block, 0);
@@ -251,12 +275,15 @@ impl<'a> Frame<'a> {
         chain: Chain,
         (records, payload): (u32, &[u8]),
     ) -> u32 {
-        debug_assert!(payload.len() <= BATCH_BYTES_MAX, "a payload over the limit");
         let mut header = [0; FRAME_HEADER_BYTES];
         header[4..8].copy_from_slice(FRAME_MAGIC);
         header[8] = FORMAT_VERSION;
         header[9] = kind as u8;
-        put_u32(&mut header, 12, payload.len() as u32);
+        put_u32(
+            &mut header,
+            12,
+            u32::try_from(payload.len()).expect("a batch keeps its limit"),
+        );
         put_u32(&mut header, 16, records);
         put_u32(&mut header, 20, chain.previous);
         put_u64(&mut header, 24, chain.next.get());
@@ -266,7 +293,7 @@ impl<'a> Frame<'a> {
         buffer.clear();
         buffer.extend_from_slice(&header);
         buffer.extend_from_slice(payload);
-        buffer.resize(frame_bytes(payload.len()) as usize, 0);
+        buffer.resize(length(frame_bytes(payload.len())), 0);
         let checksum = crc_fast::crc32_iscsi(&buffer[CHECKSUM_BYTES..]);
         put_u32(buffer, 0, checksum);
         checksum
@@ -281,10 +308,7 @@ impl<'a> Frame<'a> {
             offset: u64_at(bytes, 40),
         };
         check_place(found, place)?;
-        let whole = usize::try_from(frame_bytes)
-            .ok()
-            .and_then(|length| bytes.get(..length))
-            .ok_or(Flaw::Truncated)?;
+        let whole = bytes.get(..length(frame_bytes)).ok_or(Flaw::Truncated)?;
         let checksum = u32_at(whole, 0);
         if crc_fast::crc32_iscsi(&whole[CHECKSUM_BYTES..]) != checksum {
             return Err(Flaw::Checksum);
@@ -345,17 +369,6 @@ pub(super) fn claimed_bytes(bytes: &[u8]) -> Result<u64, Flaw> {
         return Err(Flaw::Header);
     }
     Ok(frame_bytes(payload_bytes))
-}
-
-/// The segment that a frame of this journal says it belongs to, if `bytes` start with one that is whole.
-pub(super) fn segment_of_stale_frame(bytes: &[u8], journal_id: u64) -> Option<u64> {
-    let header = bytes.get(..FRAME_HEADER_BYTES)?;
-    let place = Place {
-        journal_id,
-        segment_id: u64_at(header, 32),
-        offset: u64_at(header, 40),
-    };
-    Frame::decode(bytes, place).ok().map(|_| place.segment_id)
 }
 
 /// The records in the payload of a batch, which was checked when its frame was decoded.

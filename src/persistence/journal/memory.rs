@@ -28,6 +28,8 @@ pub struct MemoryJournal {
     appends: u64,
     planned: Option<(u64, AppendFault)>,
     failed: bool,
+    /// The batch of a failed append that will turn out to be durable.
+    kept: Vec<Vec<u8>>,
 }
 
 /// What readers see.
@@ -57,6 +59,7 @@ impl MemoryJournal {
 
     /// The journal as a restarted process finds it: the same records, no failure, nothing planned.
     pub fn restart(self) -> Self {
+        self.log.lock().records.extend(self.kept);
         Self {
             log: self.log,
             released: self.released,
@@ -80,11 +83,13 @@ impl Journal for MemoryJournal {
             return Ok(self.position());
         }
         self.appends += 1;
-        let fault = self.planned_fault();
-        if fault != Some(AppendFault::Lost) {
-            self.log.lock().extend(batch);
+        let records = RecordsIn::new(batch.payload()).map(<[u8]>::to_vec);
+        match self.planned_fault() {
+            None => self.log.lock().records.extend(records),
+            Some(AppendFault::Kept) => self.kept.extend(records),
+            Some(AppendFault::Lost) => {}
         }
-        if fault.is_some() {
+        if self.planned_fault().is_some() {
             self.failed = true;
             return Err(planned_failure());
         }
@@ -142,11 +147,6 @@ fn planned_failure() -> JournalError {
 impl Log {
     fn last(&self) -> Position {
         self.before_first.plus(self.records.len() as u64)
-    }
-
-    fn extend(&mut self, batch: &Batch) {
-        self.records
-            .extend(RecordsIn::new(batch.payload()).map(<[u8]>::to_vec));
     }
 
     fn forget_through(&mut self, position: Position) {

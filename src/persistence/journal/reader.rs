@@ -11,7 +11,7 @@ use std::{ops::Range, sync::Arc};
 use super::batch::BATCH_BYTES_MAX;
 use super::format::{
     Chain, FRAME_HEADER_BYTES, Flaw, Frame, FrameKind, HEADER_BLOCK_BYTES, RecordsIn,
-    SegmentHeader, claimed_bytes,
+    SegmentHeader, claimed_bytes, length,
 };
 use super::retained::{Retained, Segment};
 use super::{DiskFile, JournalReader, Position, ReadError, Records, io_failure};
@@ -90,10 +90,9 @@ impl<F: DiskFile> SegmentReader<F> {
         loop {
             let mut cursor = match self.cursor.take() {
                 Some(cursor) => cursor,
-                None => Cursor::at_start_of(self.retained.segment_after(self.position)?),
+                None => self.seek()?,
             };
             let step = cursor.step(&mut self.window, durable_end);
-            let (segment_id, first) = (cursor.segment.header.segment_id, cursor.chain.next);
             self.cursor = Some(cursor);
             match step? {
                 Step::Records { payload, next } => {
@@ -101,21 +100,29 @@ impl<F: DiskFile> SegmentReader<F> {
                     return Ok(());
                 }
                 Step::Nothing => {}
-                Step::Closed => {
-                    let successor = self.retained.successor(segment_id, first)?;
-                    self.cursor = Some(Cursor::at_start_of(successor));
-                    self.window.clear();
-                }
+                Step::Closed => self.cursor = None,
             }
         }
     }
 
-    fn check_kept(&self) -> Result<(), ReadError> {
-        match &self.cursor {
-            Some(cursor) => self
-                .retained
-                .check_kept(cursor.segment.header.segment_id, self.position.next()),
-            None => Ok(()),
+    /// The start of the segment that holds the next record.
+    fn seek(&mut self) -> Result<Cursor<F>, ReadError> {
+        let segment = self.retained.segment_after(self.position)?;
+        self.window.clear();
+        let chain = segment.chain();
+        Ok(Cursor {
+            segment,
+            offset: HEADER_BLOCK_BYTES,
+            chain,
+        })
+    }
+
+    /// A segment that is no longer kept may be overwritten at any moment. That is no trouble for a reader that is
+    /// done with it: its next record is in another one.
+    fn leave_released_segment(&mut self) {
+        let is_kept = |cursor: &Cursor<F>| self.retained.keeps(cursor.segment.header.segment_id);
+        if !self.cursor.as_ref().is_some_and(is_kept) {
+            self.cursor = None;
         }
     }
 
@@ -144,7 +151,7 @@ impl<F: DiskFile> JournalReader for SegmentReader<F> {
     ) -> Result<usize, ReadError> {
         records.clear();
         let (durable, durable_end) = self.retained.durable();
-        self.check_kept()?;
+        self.leave_released_segment();
         self.drain_begun(records_max, records);
         while records.len() < records_max
             && records.bytes() < BATCH_BYTES_MAX
@@ -176,15 +183,6 @@ enum Step {
 }
 
 impl<F: DiskFile> Cursor<F> {
-    fn at_start_of(segment: Arc<Segment<F>>) -> Self {
-        let chain = segment.chain();
-        Self {
-            segment,
-            offset: HEADER_BLOCK_BYTES,
-            chain,
-        }
-    }
-
     /// Reads one frame and goes behind it. Stays where it is after an error.
     fn step(&mut self, window: &mut Window, durable_end: u64) -> Result<Step, ReadError> {
         let limit = durable_end
@@ -246,7 +244,7 @@ impl<F: DiskFile> Cursor<F> {
 
     fn damaged(&self, flaw: Flaw) -> ReadError {
         ReadError::Damaged {
-            segment: self.segment.name(),
+            segment: self.segment.name().to_string(),
             offset: self.offset,
             flaw,
         }
@@ -257,7 +255,7 @@ impl<F: DiskFile> Segment<F> {
     /// Whether the file still starts with the header of this segment. A recycled one has another before it has
     /// anything else.
     fn is_still_itself(&self) -> bool {
-        let mut block = vec![0; HEADER_BLOCK_BYTES as usize];
+        let mut block = vec![0; length(HEADER_BLOCK_BYTES)];
         match self
             .file
             .read_at(&mut block, 0)
@@ -281,16 +279,16 @@ impl Window {
 
     /// For an offset that the window holds.
     fn index_of(&self, offset: u64) -> usize {
-        (offset - self.offset) as usize
+        length(offset - self.offset)
     }
 
     fn fill(&mut self, file: &impl DiskFile, offset: u64, bytes: u64) -> std::io::Result<()> {
-        self.bytes.clear();
         self.offset = offset;
-        self.bytes
-            .resize(usize::try_from(bytes).map_err(std::io::Error::other)?, 0);
-        let read = file.read_at(&mut self.bytes, offset)?;
-        self.bytes.truncate(read);
-        Ok(())
+        self.bytes.clear();
+        self.bytes.resize(length(bytes), 0);
+        let read = file.read_at(&mut self.bytes, offset);
+        // What was not read must not pass for zeros on the disk.
+        self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(|_| ())
     }
 }

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
-use super::format::{Frame, FrameKind, MARKER_FRAME_BYTES, SECTOR_BYTES};
+use super::format::{Frame, FrameKind, MARKER_FRAME_BYTES, SECTOR_BYTES, length};
 use super::reader::SegmentReader;
 use super::retained::{Retained, Segment};
 use super::scan::{Scanned, scan};
@@ -19,8 +19,9 @@ use super::{Disk, DiskFile, Flaw, IoFailure, JournalReader, Position, io_failure
 
 const QUARANTINE: &str = "quarantine";
 const ZEROS_BYTES_MAX: u64 = 1 << 20;
-/// A live writer can make a healthy journal look damaged to somebody who reads it piece by piece. Not this often.
-const INSPECTIONS_MAX: usize = 4;
+/// A live writer can make a healthy journal look damaged to somebody who reads it piece by piece, but each time in
+/// another way. Damage looks the same twice.
+const INSPECTIONS_MAX: usize = 1_000;
 
 /// What was found when the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,16 +109,15 @@ pub enum OpenError {
 
 /// Looks at the journal without a lock, beside a live writer if need be.
 pub(super) fn inspect<D: Disk>(disk: &D) -> Result<Inspection, OpenError> {
-    let mut looks = 0;
-    loop {
-        looks += 1;
+    let mut seen_before = None;
+    for _ in 1..INSPECTIONS_MAX {
         match scan(disk, D::open_read_only) {
             Ok(scanned) => return Ok(describe(scanned)),
-            Err(error) if looks == INSPECTIONS_MAX => return Err(error),
-            // A segment may have grown or gone between two reads.
-            Err(_) => {}
+            Err(error) if seen_before == Some(error.to_string()) => return Err(error),
+            Err(error) => seen_before = Some(error.to_string()),
         }
     }
+    scan(disk, D::open_read_only).map(describe)
 }
 
 fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
@@ -228,7 +228,7 @@ fn torn_tail<F>(newest: &Scanned<F>) -> Option<TornTail> {
     let tail = newest.tail;
     let is_torn = tail.torn_bytes > 0 || tail.missing_bytes > 0;
     is_torn.then(|| TornTail {
-        segment: newest.name(),
+        segment: newest.name().to_string(),
         offset: newest.end,
         bytes: tail.torn_bytes,
         missing_bytes: tail.missing_bytes,
@@ -263,7 +263,7 @@ fn quarantine<D: Disk>(
 }
 
 fn copy_tail<D: Disk>(disk: &D, newest: &Scanned<D::File>, bytes: u64) -> std::io::Result<PathBuf> {
-    let mut tail = vec![0; usize::try_from(bytes).map_err(std::io::Error::other)?];
+    let mut tail = vec![0; length(bytes)];
     newest.file.read_at(&mut tail, newest.end)?;
     let directory = disk.directory(QUARANTINE)?;
     let name = free_name(
@@ -326,11 +326,11 @@ fn clear_tail<F: DiskFile>(newest: &Scanned<F>) -> std::io::Result<()> {
 }
 
 fn write_zeros(file: &impl DiskFile, start: u64, end: u64) -> std::io::Result<()> {
-    let zeros = vec![0; end.saturating_sub(start).min(ZEROS_BYTES_MAX) as usize];
+    let zeros = vec![0; length(end.saturating_sub(start).min(ZEROS_BYTES_MAX))];
     let mut offset = start;
     while offset < end {
         let chunk_bytes = (end - offset).min(ZEROS_BYTES_MAX);
-        file.write_at(&zeros[..chunk_bytes as usize], offset)?;
+        file.write_at(&zeros[..length(chunk_bytes)], offset)?;
         offset += chunk_bytes;
     }
     Ok(())
@@ -340,8 +340,7 @@ fn write_last_frame_again<F: DiskFile>(newest: &Scanned<F>) -> std::io::Result<(
     let Some(last) = newest.last_frame else {
         return Ok(());
     };
-    let mut frame =
-        vec![0; usize::try_from(newest.end - last.offset).map_err(std::io::Error::other)?];
+    let mut frame = vec![0; length(newest.end - last.offset)];
     newest.file.read_at(&mut frame, last.offset)?;
     newest.file.write_at(&frame, last.offset)
 }

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, segment_name};
+use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, SegmentName};
 use super::{Position, ReadError};
 
 /// A segment that is kept.
@@ -31,8 +31,8 @@ pub(super) struct Segment<F> {
 }
 
 impl<F> Segment<F> {
-    pub(super) fn name(&self) -> String {
-        segment_name(self.header.segment_id)
+    pub(super) fn name(&self) -> SegmentName {
+        SegmentName(self.header.segment_id)
     }
 
     pub(super) fn place(&self, offset: u64) -> Place {
@@ -142,32 +142,11 @@ impl<F> Retained<F> {
         })
     }
 
-    /// The segment behind the one with this id.
-    pub(super) fn successor(
-        &self,
-        id: u64,
-        wanted: Position,
-    ) -> Result<Arc<Segment<F>>, ReadError> {
+    pub(super) fn keeps(&self, segment_id: u64) -> bool {
         let segments = self.segments.lock();
-        let next = segments
-            .iter()
-            .find(|segment| segment.header.segment_id == id + 1);
-        next.cloned().ok_or_else(|| ReadError::Released {
-            wanted,
-            first: first_of(&segments),
-        })
-    }
-
-    /// An error if the segment with this id is no longer kept.
-    pub(super) fn check_kept(&self, id: u64, wanted: Position) -> Result<(), ReadError> {
-        let segments = self.segments.lock();
-        match segments.front() {
-            Some(oldest) if oldest.header.segment_id <= id => Ok(()),
-            Some(_) | None => Err(ReadError::Released {
-                wanted,
-                first: first_of(&segments),
-            }),
-        }
+        segments
+            .front()
+            .is_some_and(|oldest| oldest.header.segment_id <= segment_id)
     }
 
     pub(super) fn first(&self) -> Position {

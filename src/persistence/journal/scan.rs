@@ -11,8 +11,8 @@
 
 use super::format::{
     Chain, FRAME_BYTES_MAX, Flaw, Frame, FrameKind, HEADER_BLOCK_BYTES, HeaderFault, Place,
-    SECTOR_BYTES, SegmentHeader, claimed_bytes, is_blank, segment_id, segment_name,
-    segment_of_stale_frame,
+    SECTOR_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, SegmentName, claimed_bytes, is_blank, length,
+    segment_id, segment_name,
 };
 use super::{Disk, DiskFile, OpenError, io_failure};
 
@@ -78,8 +78,8 @@ impl<F> Scanned<F> {
         }
     }
 
-    pub(super) fn name(&self) -> String {
-        segment_name(self.header.segment_id)
+    pub(super) fn name(&self) -> SegmentName {
+        SegmentName(self.header.segment_id)
     }
 
     pub(super) fn place(&self, offset: u64) -> Place {
@@ -92,7 +92,7 @@ impl<F> Scanned<F> {
 
     fn damaged_at_end(&self, flaw: Flaw) -> OpenError {
         OpenError::Damaged {
-            segment: self.name(),
+            segment: self.name().to_string(),
             offset: self.end,
             flaw,
         }
@@ -167,8 +167,7 @@ fn scan_segment<D: Disk>(
 }
 
 fn read_whole(file: &impl DiskFile, bytes: &mut Vec<u8>) -> std::io::Result<()> {
-    let file_bytes = usize::try_from(file.bytes()?).map_err(std::io::Error::other)?;
-    bytes.resize(file_bytes, 0);
+    bytes.resize(length(file.bytes()?.min(SEGMENT_BYTES_MAX)), 0);
     let read = file.read_at(bytes, 0)?;
     bytes.truncate(read);
     Ok(())
@@ -226,8 +225,8 @@ fn refuse_later_frames<F>(
     flaw: Flaw,
 ) -> Result<(), OpenError> {
     for (sector, offset) in (segment.end..)
-        .step_by(SECTOR_BYTES as usize)
-        .zip((0..unread.len()).step_by(SECTOR_BYTES as usize))
+        .step_by(length(SECTOR_BYTES))
+        .zip((0..unread.len()).step_by(length(SECTOR_BYTES)))
     {
         if Frame::decode(&unread[offset..], segment.place(sector)).is_ok() {
             return Err(segment.damaged_at_end(flaw));
@@ -247,9 +246,7 @@ fn torn_bytes(header: &SegmentHeader, unread: &[u8]) -> u64 {
         return last.map_or(0, |index| index as u64 + 1);
     }
     let first_sector = up_to(unread, SECTOR_BYTES);
-    let is_stale =
-        segment_of_stale_frame(unread, header.journal_id).is_some_and(|id| id < header.segment_id);
-    if is_blank(first_sector) || is_stale {
+    if is_blank(first_sector) {
         return 0;
     }
     let claimed = claimed_bytes(unread).unwrap_or(FRAME_BYTES_MAX);
@@ -260,7 +257,7 @@ fn torn_bytes(header: &SegmentHeader, unread: &[u8]) -> u64 {
 fn check_link<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenError> {
     let refuse = |flaw| {
         Err(OpenError::Damaged {
-            segment: after.name(),
+            segment: after.name().to_string(),
             offset: 0,
             flaw,
         })
@@ -306,15 +303,9 @@ fn check_closed<F>(scanned: &[Scanned<F>]) -> Result<(), OpenError> {
 }
 
 fn from(bytes: &[u8], offset: u64) -> &[u8] {
-    usize::try_from(offset)
-        .ok()
-        .and_then(|start| bytes.get(start..))
-        .unwrap_or_default()
+    bytes.get(length(offset)..).unwrap_or_default()
 }
 
 fn up_to(bytes: &[u8], end: u64) -> &[u8] {
-    usize::try_from(end)
-        .ok()
-        .and_then(|end| bytes.get(..end))
-        .unwrap_or(bytes)
+    bytes.get(..length(end)).unwrap_or(bytes)
 }
