@@ -61,6 +61,10 @@ impl<'r> Columns<'r> {
         bytes.map(id_of).transpose()
     }
 
+    pub(super) fn bytes(&mut self) -> Result<&'r [u8], Error> {
+        Ok(self.row.try_get(self.step())?)
+    }
+
     pub(super) fn bytes_or_null(&mut self) -> Result<Option<&'r [u8]>, Error> {
         Ok(self.row.try_get(self.step())?)
     }

@@ -117,16 +117,21 @@ pub(super) async fn prepare_session(
     Ok(())
 }
 
-/// What the projection's connection needs on top: room for the pages it touches, and fewer but larger checkpoints.
+/// What the projection's connection needs on top: room for the pages that it touches again and again, what is needed to
+/// take back half a statement in memory and not in a file, and few but large checkpoints.
 pub(super) async fn prepare_writing(
     engine: Engine,
     connection: &mut AnyConnection,
 ) -> Result<(), sqlx::Error> {
-    if engine == Engine::Sqlite {
-        connection.execute("PRAGMA cache_size = -65536").await?;
-        connection
-            .execute("PRAGMA wal_autocheckpoint = 8000")
-            .await?;
+    if engine == Engine::MySql {
+        return Ok(());
+    }
+    for setting in [
+        "PRAGMA cache_size = -131072",
+        "PRAGMA temp_store = MEMORY",
+        "PRAGMA wal_autocheckpoint = 8000",
+    ] {
+        connection.execute(setting).await?;
     }
     Ok(())
 }

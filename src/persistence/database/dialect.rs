@@ -50,4 +50,12 @@ impl Engine {
             Self::MySql => format!(" ON DUPLICATE KEY UPDATE {key} = {key}"),
         }
     }
+
+    /// The bytes of several values, one behind the other.
+    pub(super) fn joined_bytes(self, values: &[&str]) -> String {
+        match self {
+            Self::Sqlite => format!("CAST({} AS BLOB)", values.join(" || ")),
+            Self::MySql => format!("CONCAT({})", values.join(", ")),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! `MariaDB` takes for an error) nor on `SQLite`. On `SQLite` everything happens in one transaction. `MySQL` ends a transaction
 //! at every DDL, so a run that is killed leaves a file half recorded; files may run twice, so it is simply run again.
 
+use futures_util::FutureExt;
 use sqlx::AnyConnection;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
@@ -90,6 +91,41 @@ impl Database {
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         migrate_with(self, &migrator(self.engine())).await
     }
+}
+
+impl Database {
+    /// Are the tables what this release needs? For commands that must not change them.
+    pub async fn check_schema(&self) -> Result<(), MigrateError> {
+        let applied = self.read(|connection| applied(connection).boxed()).await;
+        let applied = match applied {
+            Err(Error::Refused(_)) => Vec::new(),
+            other => other?,
+        };
+        let known = migrator(self.engine());
+        let newer = applied
+            .iter()
+            .find(|version| !known.version_exists(**version));
+        if let Some(version) = newer {
+            return Err(MigrateError::Newer { version: *version });
+        }
+        let missing = known.iter().find(|it| !applied.contains(&it.version));
+        missing.map_or(Ok(()), |it| {
+            Err(MigrateError::Missing {
+                version: it.version,
+            })
+        })
+    }
+}
+
+async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, Error> {
+    let rows = sqlx::query(
+        "SELECT version
+         FROM _sqlx_migrations
+         WHERE success = TRUE",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Columns::of(row).number()).collect()
 }
 
 /// On a connection of its own: a lock that belongs to a connection must not go back into a pool.
@@ -220,5 +256,54 @@ fn explain(error: sqlx::migrate::MigrateError) -> MigrateError {
         Sqlx::VersionMismatch(version) => MigrateError::Changed { version },
         Sqlx::Execute(error) => MigrateError::Database(error.into()),
         other => MigrateError::Failed(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_in_the_binary() {
+        for (folder, files) in [("mysql", MYSQL), ("sqlite", SQLITE)] {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let listed =
+                std::fs::read_dir(format!("{root}/migrations/{folder}")).expect("a folder");
+            let mut names: Vec<String> = listed
+                .map(|entry| {
+                    entry
+                        .expect("an entry")
+                        .file_name()
+                        .to_string_lossy()
+                        .into_owned()
+                })
+                .collect();
+            names.sort();
+            let embedded: Vec<String> = files.iter().map(|it| format!("{}.sql", it.name)).collect();
+            assert_eq!(names, embedded);
+        }
+    }
+
+    #[test]
+    fn a_file_is_one_statement_numbered_by_its_name() {
+        for file in MYSQL.iter().chain(SQLITE) {
+            assert_eq!(
+                file.name.get(..4),
+                Some(format!("{:04}", file.version).as_str())
+            );
+            assert_eq!(file.sql.matches(';').count(), 1, "{}", file.name);
+        }
+    }
+
+    #[test]
+    fn every_table_of_mysql_names_its_character_set() {
+        for file in MYSQL.iter().filter(|it| it.sql.contains("CREATE TABLE")) {
+            assert!(
+                file.sql
+                    .contains("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+                "{}",
+                file.name
+            );
+        }
     }
 }

@@ -38,9 +38,6 @@ pub(super) const COLUMNS: [&str; 23] = [
     "standing",
 ];
 
-/// How many of the first columns every order has.
-pub(super) const CORE_COLUMNS: usize = 11;
-
 /// What an order has once it was shipped.
 pub(super) const AFTERMATH_COLUMNS: [&str; 9] = [
     "carrier",
@@ -194,7 +191,7 @@ pub(super) fn read(row: &AnyRow) -> Result<OrderRow, Error> {
 }
 
 /// What every order has.
-pub(super) fn read_core(columns: &mut Columns<'_>) -> Result<Order, Error> {
+fn read_core(columns: &mut Columns<'_>) -> Result<Order, Error> {
     Ok(Order {
         sequence: columns.count("the sequence of an order")?,
         id: OrderId::new(columns.id()?),

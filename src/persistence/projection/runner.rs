@@ -37,14 +37,17 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            batch_records_max: 2_000,
-            idle: Duration::from_millis(5),
+            batch_records_max: 8_000,
+            idle: Duration::from_millis(50),
             batch_timeout: Duration::from_secs(30),
             retry_pause_min: Duration::from_millis(50),
             retry_pause_max: Duration::from_secs(5),
         }
     }
 }
+
+/// The lowest claim there is, inherited by SQLite's own thread: a rush is for the buyers, and SQL catches up after it.
+const NICENESS: i32 = 19;
 
 /// Why the projection cannot go on. Nothing is lost: the journal has it all.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +135,7 @@ type Batch = Vec<(Position, Event)>;
 impl Runner {
     fn run_thread(mut self) -> Result<(), StopReason> {
         // The sale comes first. Not being allowed to step back is no reason not to work.
-        if let Err(error) = rustix::process::nice(10) {
+        if let Err(error) = rustix::process::nice(NICENESS) {
             debug!(%error, "the projection keeps its priority");
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -231,7 +234,7 @@ impl Runner {
         // If nobody is left who could ask, there is nothing to listen for.
         let asked = self.shutdown.wait_for(|asked| *asked);
         if let Ok(Err(_)) = timeout(length, asked).await {
-            sleep(length).await
+            sleep(length).await;
         }
     }
 }

@@ -66,6 +66,13 @@ async fn measure(store: &Store, name: &str) {
             batch.push((position, placed(&mut dice, product, number as u64)));
         }
         projector.apply(&batch).await.expect("a batch");
+        if (start + BATCH).is_multiple_of(100_000) {
+            println!(
+                "{name}: {} after {:.2} s",
+                start + BATCH,
+                began.elapsed().as_secs_f64()
+            );
+        }
         if first.len() < 100_000 {
             first.append(&mut batch);
         }

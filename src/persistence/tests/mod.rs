@@ -3,6 +3,9 @@
 
 mod bench;
 mod histories;
-mod projecting;
+mod migrating;
+mod outages;
+mod proxy;
+mod reading;
 mod shop;
 mod store;

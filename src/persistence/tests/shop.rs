@@ -1,6 +1,6 @@
 //! A small shop in memory that lives through random histories by the rules of the domain, and remembers every event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::*;
 use crate::persistence::database::Loaded;
@@ -35,6 +35,7 @@ pub(super) struct Shop {
     pub(super) events: Vec<Event>,
     pub(super) products: BTreeMap<ProductId, Product>,
     pub(super) orders: BTreeMap<OrderId, Order>,
+    placed: Vec<OrderId>,
     now: u64,
 }
 
@@ -103,6 +104,7 @@ impl Shop {
                 self.post(&postings, Some(placed.buyer));
                 self.orders
                     .insert(placed.order, Order::new(sequence, placed));
+                self.placed.push(placed.order);
             }
             Event::OrderChanged {
                 order,
@@ -134,11 +136,15 @@ impl Shop {
     // -- random steps --------------------------------------------------------------------------------------------
 
     pub(super) fn step(&mut self, dice: &mut Dice) {
-        self.now += 1 + dice.below(40_000_000);
+        // Mostly seconds, now and then a day, so that holds are paid in time and restocks fall due.
+        self.now += match dice.below(60) {
+            0 => 90_000_000_000,
+            _ => 1 + dice.below(10_000_000),
+        };
         match dice.below(100) {
             0 => self.register(dice),
             1..=9 => self.change_a_product(dice),
-            10..=44 => self.place(dice),
+            10..=24 => self.place(dice),
             _ => self.change_an_order(dice),
         }
     }
@@ -160,11 +166,11 @@ impl Shop {
             Vec::new(),
         );
         let (change, postings) = self.products[&id]
-            .decide_stock(dice.below(40))
+            .decide_stock(dice.below(400))
             .expect("a stock");
         self.change_product(id, dice, change, postings);
         let window = Window {
-            per_person_limit: (dice.below(2) == 0).then_some(3),
+            per_person_limit: (dice.below(2) == 0).then_some(30),
             closes_at: (dice.below(4) == 0).then(|| self.now().plus(Span::from_secs(100_000))),
             ..Window::open_from(self.now())
         };
@@ -186,7 +192,7 @@ impl Shop {
             change.map(|change| (change, Vec::new()))
         };
         let decided = match dice.below(12) {
-            0..=4 => product.decide_stock(dice.below(60)),
+            0..=4 => product.decide_stock(dice.below(600)),
             5 => act(WindowAct::Pause),
             6..=7 => act(WindowAct::Resume),
             8 => act(WindowAct::Open),
@@ -260,14 +266,26 @@ impl Shop {
             return self.change_order(&order, change, release);
         }
         let attempt = order.attempts.last().map(|it| it.id).unwrap_or_default();
+        // Now and then the units of an ended hold are gone.
+        let lucky = dice.below(3) > 0;
         let can_reclaim = |order: &Order| {
-            order
-                .lines
-                .iter()
-                .all(|line| self.products[&line.product].can_reclaim(order.buyer, line.quantity))
+            lucky
+                && order.lines.iter().all(|line| {
+                    self.products[&line.product].can_reclaim(order.buyer, line.quantity)
+                })
         };
         let outcome = |outcome| order.decide_outcome(attempt, outcome, &can_reclaim);
-        let decided = match dice.below(14) {
+        let act = match (dice.below(2), order.state) {
+            (0, OrderState::Held) => 0,
+            (0, OrderState::Paying | OrderState::Expired) => 3,
+            (0, OrderState::Refunding | OrderState::PaidUnfulfilled) => 9,
+            (0, OrderState::Paid) => 10,
+            (0, OrderState::Shipped) => 11,
+            (0, OrderState::Delivered) => 12,
+            (0, OrderState::ReturnRequested) => 13,
+            _ => dice.below(14),
+        };
+        let decided = match act {
             0..=2 => order
                 .decide_payment(
                     AttemptId::new(dice.id()),
@@ -326,9 +344,27 @@ impl Shop {
         *self.products.keys().nth(place).expect("a product")
     }
 
+    /// Mostly one of the last: the old ones have little left to happen to them.
     fn any_order(&self, dice: &mut Dice) -> Option<OrderId> {
-        let place = dice.below(self.orders.len().max(1) as u64) as usize;
-        self.orders.keys().nth(place).copied()
+        let window = match dice.below(8) {
+            0 => self.placed.len(),
+            _ => self.placed.len().min(8),
+        };
+        let back = dice.below(window.max(1) as u64) as usize;
+        self.placed.iter().rev().nth(back).copied()
+    }
+
+    /// Every state that an order has had on the way here.
+    pub(super) fn states(&self) -> BTreeSet<OrderState> {
+        let mut replayed = Self::default();
+        let mut states = BTreeSet::new();
+        for event in &self.events {
+            replayed.record(event.clone());
+            if let Event::OrderChanged { order, .. } = event {
+                states.insert(replayed.orders[order].state);
+            }
+        }
+        states
     }
 }
 

@@ -1,0 +1,101 @@
+//! Making the tables: twice, at once, after a crash, and not at all when they are newer.
+
+use super::store::{Store, execute, on_each_engine, open, run};
+use crate::persistence::database::MigrateError;
+
+/// Each of several processes migrates a database that was empty when it looked.
+async fn migrate_at_once(store: &Store) {
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let database = open(&store.address).await;
+        others.push(tokio::spawn(async move {
+            database.migrate().await.expect("tables");
+            database.close().await;
+        }));
+    }
+    store.database.migrate().await.expect("tables");
+    for other in others {
+        other.await.expect("another process");
+    }
+    store.database.check_schema().await.expect("a schema");
+    store.database.position().await.expect("a position");
+}
+
+#[test]
+fn several_processes_may_migrate_at_once() {
+    run(async {
+        let store = Store::empty_sqlite().await;
+        migrate_at_once(&store).await;
+        store.end().await;
+        if let Some(store) = Store::empty_mysql().await {
+            migrate_at_once(&store).await;
+            store.end().await;
+        }
+    });
+}
+
+#[test]
+fn a_schema_of_a_newer_release_is_refused() {
+    on_each_engine(async |store| {
+        let newer =
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (9999, 'of tomorrow', TRUE, X'00', 0)";
+        execute(&store.address, newer.to_owned()).await;
+        for refused in [
+            store.database.migrate().await,
+            store.database.check_schema().await,
+        ] {
+            assert!(
+                matches!(refused, Err(MigrateError::Newer { version: 9999 })),
+                "{refused:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_file_that_was_changed_after_its_release_is_refused() {
+    on_each_engine(async |store| {
+        let changed = "UPDATE _sqlx_migrations SET checksum = X'00' WHERE version = 20";
+        execute(&store.address, changed.to_owned()).await;
+        let refused = store.database.migrate().await;
+        assert!(
+            matches!(refused, Err(MigrateError::Changed { version: 20 })),
+            "{refused:?}"
+        );
+    });
+}
+
+#[test]
+fn a_schema_that_is_not_there_is_told() {
+    run(async {
+        let store = Store::empty_sqlite().await;
+        let missing = store.database.check_schema().await;
+        assert!(
+            matches!(missing, Err(MigrateError::Missing { version: 10 })),
+            "{missing:?}"
+        );
+        store.end().await;
+    });
+}
+
+/// MySQL takes no DDL back, so a process that was killed leaves the record of a file that has not or only just run.
+#[test]
+fn a_migration_that_was_killed_is_run_again() {
+    run(async {
+        let Some(store) = Store::mysql().await else {
+            return;
+        };
+        for statement in [
+            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 60",
+            "DROP TABLE users",
+            "DELETE FROM _sqlx_migrations WHERE version > 60",
+        ] {
+            execute(&store.address, statement.to_owned()).await;
+        }
+        store.database.migrate().await.expect("tables");
+        assert_eq!(store.database.count_admins().await.expect("a count"), 0);
+        store.database.check_schema().await.expect("a schema");
+        store.end().await;
+    });
+}
