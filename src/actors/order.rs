@@ -9,7 +9,8 @@ use crate::domain::{BuyerId, IdMap, KeyHash, Order, OrderChange, OrderId, Produc
 
 #[derive(Debug, Default)]
 pub(crate) struct OrderActor {
-    orders: IdMap<OrderId, Order>,
+    /// Boxed, because a table doubles when it grows: its empty half must not hold room for orders.
+    orders: IdMap<OrderId, Box<Order>>,
     /// Which order a request made, for the repeat of the request.
     placed_by_key: IdMap<KeyHash, OrderId>,
     by_buyer: IdMap<BuyerId, SmallVec<[OrderId; 1]>>,
@@ -27,11 +28,11 @@ pub(crate) struct Moved {
 
 impl OrderActor {
     pub(crate) fn get(&self, id: OrderId) -> Option<&Order> {
-        self.orders.get(&id)
+        self.orders.get(&id).map(Box::as_ref)
     }
 
     pub(crate) fn placed_by(&self, key: KeyHash) -> Option<&Order> {
-        self.orders.get(self.placed_by_key.get(&key)?)
+        self.get(*self.placed_by_key.get(&key)?)
     }
 
     pub(crate) fn of_buyer(&self, buyer: BuyerId) -> impl Iterator<Item = &Order> {
@@ -39,7 +40,7 @@ impl OrderActor {
             .get(&buyer)
             .into_iter()
             .flatten()
-            .filter_map(|id| self.orders.get(id))
+            .filter_map(|id| self.get(*id))
     }
 
     /// An order of the buyer that still holds units of the product.
@@ -52,13 +53,13 @@ impl OrderActor {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Order> {
-        self.orders.values()
+        self.orders.values().map(Box::as_ref)
     }
 
     pub(crate) fn insert(&mut self, order: Order) {
         self.placed_by_key.insert(order.key, order.id);
         self.by_buyer.entry(order.buyer).or_default().push(order.id);
-        self.orders.insert(order.id, order);
+        self.orders.insert(order.id, Box::new(order));
     }
 
     /// Applies a change of an order that must be here: replay and decisions know no other.
