@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::actors::{self, EngineParts, LiveState, Reload, RunningEngine};
+use crate::actors::{self, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
@@ -18,7 +18,9 @@ use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::token::{TokenIssuer, TokenVerifier};
 use crate::http::{self, HttpParts};
 use crate::persistence::database::{self, Database, Loaded};
-use crate::persistence::journal::{FileJournal, Journal, JournalError, Options, RealDisk};
+use crate::persistence::journal::{
+    FileJournal, Journal, JournalError, Options, Position, RealDisk,
+};
 use crate::persistence::projection::{self, Projection};
 use crate::secrets;
 
@@ -30,63 +32,99 @@ pub struct JournalFailed(String);
 /// How long SQL is given to catch up when the server stops; the journal has the rest.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
 
+/// Everything but HTTP: journal, database, projection and engine, started in this order.
+#[derive(Debug)]
+pub struct Service {
+    engine: RunningEngine,
+    projection: Projection,
+    database: Database,
+    journal_failure: watch::Receiver<Option<String>>,
+}
+
 /// Serves until told to stop.
 pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
-    let store = &settings.store;
-    create_data_dir(&store.data_dir)?;
-    let issuer = token_issuer(&store.data_dir)?;
-    let verifier = TokenVerifier::new(&token_secret(&store.data_dir)?);
-    let journal = open_journal(&settings)?;
-    let database = open_database(store).await?;
-    let loaded = load(&database).await?;
-    let reader = journal.reader(loaded.position);
-
-    let (failure, mut failed) = watch::channel(None);
-    let projection = match reader {
-        Ok(reader) => Projection::start(reader, database.clone(), projection::Options::default())?,
-        // The engine's own start names this case and its remedy.
-        Err(error) => {
-            check_not_ahead(&loaded, &journal)?;
-            return Err(error.into());
-        }
-    };
-    let engine = start_engine(&settings, journal, loaded, &database, &projection, failure)?;
-
+    let data_dir = &settings.store.data_dir;
+    let mut service = Service::start(&settings).await?;
     let (server, address) = http::serve(
         settings.http,
         HttpParts {
-            engine: engine.link(),
-            database: database.clone(),
-            tokens: Arc::new(verifier),
-            lag: lag(&projection),
+            engine: service.link(),
+            database: service.database.clone(),
+            tokens: Arc::new(TokenVerifier::from_data_dir(data_dir)?),
+            lag: lag(&service.projection),
         },
     )?;
     let url = format!("http://{address}");
     if settings.demo {
-        demo::set_up(
-            &engine.link().connect(),
-            &database,
-            &issuer,
-            &store.data_dir,
-            &url,
-        )
-        .await?;
+        let engine = service.link().connect();
+        let issuer = TokenIssuer::from_data_dir(data_dir)?;
+        demo::set_up(&engine, &service.database, &issuer, data_dir, &url).await?;
     }
     println!("listening on {url}");
-    tracing::info!(%url, data_dir = %store.data_dir.display(), database = database.place(), "layby serves");
+    tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
 
     let handle = server.handle();
     let running = tokio::spawn(server);
-    let reason = tokio::select! {
+    let failure = tokio::select! {
         signal = stop_signal() => { signal?; None }
-        reason = journal_failure(&mut failed) => reason,
+        failure = journal_failure(&mut service.journal_failure) => failure,
     };
-    handle.stop(reason.is_none()).await;
+    handle.stop(failure.is_none()).await;
     running.await??;
-    if let Some(error) = reason {
-        return Err(JournalFailed(error).into());
+    match failure {
+        Some(error) => Err(JournalFailed(error).into()),
+        None => service.close().await,
     }
-    shut_down(engine, projection, &database).await
+}
+
+impl Service {
+    pub async fn start(settings: &ServeSettings) -> anyhow::Result<Self> {
+        let store = &settings.store;
+        create_data_dir(&store.data_dir)?;
+        token_secret(&store.data_dir)?;
+        let journal = open_journal(settings)?;
+        let database = open_database(store).await?;
+        let loaded = load(&database).await?;
+        check_not_ahead(loaded.position, journal.position())?;
+        let reader = journal.reader(loaded.position)?;
+        let projection =
+            Projection::start(reader, database.clone(), projection::Options::default())?;
+        let (failure, journal_failure) = watch::channel(None);
+        let engine = start_engine(settings, journal, loaded, &database, &projection, failure)?;
+        Ok(Self {
+            engine,
+            projection,
+            database,
+            journal_failure,
+        })
+    }
+
+    pub fn link(&self) -> EngineLink {
+        self.engine.link()
+    }
+
+    /// How far SQL has followed.
+    pub fn progress(&self) -> &projection::Progress {
+        self.projection.progress()
+    }
+
+    /// Ends in order: what was admitted is finished, the journal sealed, SQL given a moment to follow.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let closed = self.engine.close().await;
+        let last = closed.map_err(|error| JournalFailed(error.to_string()))?;
+        let caught_up = self.projection.progress().wait_for(last);
+        if tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the database is behind; it catches up after the next start");
+        }
+        let projection = self.projection;
+        tokio::task::spawn_blocking(|| projection.stop()).await??;
+        self.database.close().await;
+        tracing::info!("layby has stopped");
+        Ok(())
+    }
 }
 
 /// Brings the tables up to date.
@@ -155,13 +193,10 @@ fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk
     Ok(journal)
 }
 
-fn check_not_ahead(
-    loaded: &Loaded,
-    journal: &FileJournal<RealDisk>,
-) -> Result<(), actors::StartError> {
-    let (sql, journal) = (loaded.position, journal.position());
+/// Acknowledged records that SQL has and the journal has not are gone: nothing may be built on that.
+fn check_not_ahead(sql: Position, journal: Position) -> Result<(), StartError> {
     if sql > journal {
-        return Err(actors::StartError::SqlAhead { sql, journal });
+        return Err(StartError::SqlAhead { sql, journal });
     }
     Ok(())
 }
@@ -209,28 +244,6 @@ fn reload(database: Database) -> Reload {
         let database = database.clone();
         Box::pin(async move { Ok(load(&database).await?.into()) })
     })
-}
-
-async fn shut_down(
-    engine: RunningEngine,
-    projection: Projection,
-    database: &Database,
-) -> anyhow::Result<()> {
-    let last = engine
-        .close()
-        .await
-        .map_err(|error| JournalFailed(error.to_string()))?;
-    let caught_up = projection.progress().wait_for(last);
-    if tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
-        .await
-        .is_err()
-    {
-        tracing::warn!("the database is behind; it catches up after the next start");
-    }
-    tokio::task::spawn_blocking(|| projection.stop()).await??;
-    database.close().await;
-    tracing::info!("layby has stopped");
-    Ok(())
 }
 
 async fn journal_failure(failed: &mut watch::Receiver<Option<String>>) -> Option<String> {

@@ -9,7 +9,7 @@ use crate::report::{Latency, Report, Resale, round};
 use crate::{closed_loop, open_loop};
 
 /// A rate that is not kept to this share was too high: its latency says how long the queue grew, and nothing else.
-const KEPT_SHARE_MIN: f64 = 0.98;
+const KEPT_SHARE_MIN: f64 = 0.95;
 
 pub(crate) async fn run(options: &Options) -> Result<Report> {
     let load = &options.load;

@@ -14,6 +14,7 @@ mod http;
 mod latency;
 mod machine;
 mod open_loop;
+mod own_directory;
 mod peers;
 mod process;
 mod progress;

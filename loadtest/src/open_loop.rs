@@ -25,7 +25,7 @@ use crate::workload::{Pace, Worker, Workload};
 
 const TICK: Duration = Duration::from_micros(250);
 /// Whoever has waited so long after the last start is left without an answer: the rate was not kept.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Measured {

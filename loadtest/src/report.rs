@@ -37,7 +37,7 @@ pub(crate) struct Report {
     pub(crate) leaked: u64,
     pub(crate) first_come_inversions: u64,
     pub(crate) requests: u64,
-    /// Requests without an answer; each was sent again with its key.
+    /// Attempts without an answer, refused connections included; each was made again with its key.
     pub(crate) errors: u64,
     pub(crate) elapsed_s: f64,
     pub(crate) throughput_per_s: f64,

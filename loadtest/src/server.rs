@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::cli::{Misuse, ServerArgs};
 use crate::http::Address;
+use crate::own_directory::{OwnDirectory, beside_this_program};
 use crate::process::Process;
 
 const START_TRIES_MAX: u32 = 600;
@@ -32,10 +33,6 @@ struct Own {
     process: Process,
     data_dir: OwnDirectory,
 }
-
-/// A data directory that vanishes with the run.
-#[derive(Debug)]
-struct OwnDirectory(PathBuf);
 
 #[derive(Debug, Deserialize)]
 struct Demo {
@@ -87,13 +84,19 @@ impl Server {
 
     async fn start() -> Result<Self> {
         let program = beside_this_program("layby")?;
-        let data_dir = OwnDirectory::create()?;
-        let log_path = data_dir.0.join("layby.log");
+        if !program.exists() {
+            bail!(
+                "`{}` is not there to be started; build it with `cargo build --release`",
+                program.display()
+            );
+        }
+        let data_dir = OwnDirectory::create("server")?;
+        let log_path = data_dir.path().join("layby.log");
         let log = File::create(&log_path)?;
         let mut command = Command::new(program);
         command
             .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&data_dir.0);
+            .arg(data_dir.path());
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -107,7 +110,7 @@ impl Server {
         Ok(Self {
             address,
             admin_token: demo.admin.token,
-            data_dir: own.data_dir.0.clone(),
+            data_dir: own.data_dir.path().to_owned(),
             _own: Some(own),
         })
     }
@@ -122,7 +125,7 @@ impl Own {
                     last_words(log_path)
                 );
             }
-            if let Ok(demo) = Demo::read(&self.data_dir.0)
+            if let Ok(demo) = Demo::read(self.data_dir.path())
                 && TcpStream::connect(Address::parse(&demo.url)?.socket)
                     .await
                     .is_ok()
@@ -149,24 +152,6 @@ impl Demo {
     }
 }
 
-impl OwnDirectory {
-    /// Beside this program and not in the directory for temporary files, which is often memory:
-    /// a durable answer must wait for a real disk.
-    fn create() -> Result<Self> {
-        let path = beside_this_program(&format!("loadtest-data-{}", std::process::id()))?;
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot create `{}`", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for OwnDirectory {
-    fn drop(&mut self) {
-        // What cannot be removed is only untidy.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
 /// The token given, or that of a demo server whose data directory is at hand.
 fn admin_token_for_url(args: &ServerArgs) -> Result<String> {
     if let Some(token) = &args.admin_token {
@@ -185,11 +170,6 @@ fn admin_token_for_url(args: &ServerArgs) -> Result<String> {
 
 fn same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
-}
-
-fn beside_this_program(name: &str) -> Result<PathBuf> {
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
-    Ok(program.with_file_name(name))
 }
 
 fn last_words(log_path: &Path) -> String {

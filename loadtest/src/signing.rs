@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use layby::http::token::{Role, TokenIssuer, TokenVerifier};
+use layby::secrets;
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -11,6 +12,19 @@ pub(crate) struct Issuer(TokenIssuer);
 
 #[derive(Debug)]
 pub(crate) struct Verifier(TokenVerifier);
+
+/// Whether the data directory has the key of a server.
+pub(crate) fn has_key(data_dir: &Path) -> bool {
+    secrets::token_key_path(data_dir).exists()
+}
+
+/// A key for peers that run without a server.
+pub(crate) fn create_key(data_dir: &Path) -> Result<()> {
+    let path = secrets::token_key_path(data_dir);
+    secrets::read_or_create(&path)
+        .with_context(|| format!("cannot create `{}`", path.display()))?;
+    Ok(())
+}
 
 impl Issuer {
     pub(crate) fn from_data_dir(data_dir: &Path) -> Result<Self> {

@@ -20,9 +20,10 @@ pub(crate) struct History {
     pub(crate) turned_away: Cell<TurnedAway>,
     /// Of every order request, from the moment it was meant to start.
     pub(crate) latency_us: RefCell<Histogram<u64>>,
+    /// Of the first request of each screen alone: how long the herd waits.
+    pub(crate) first_latency_us: RefCell<Histogram<u64>>,
     /// When the last buyer had the first answer.
     pub(crate) first_answers_end_us: Cell<u64>,
-    pub(crate) first_answers: Cell<u64>,
     complaints: RefCell<Complaints>,
 }
 
@@ -109,8 +110,8 @@ impl History {
             unanswered: RefCell::default(),
             turned_away: Cell::default(),
             latency_us: RefCell::new(new_histogram()),
+            first_latency_us: RefCell::new(new_histogram()),
             first_answers_end_us: Cell::default(),
-            first_answers: Cell::default(),
             complaints: RefCell::default(),
         }
     }
@@ -135,8 +136,11 @@ impl History {
         self.latency_us.borrow_mut().saturating_record(latency_us);
     }
 
-    pub(crate) fn record_first_answer(&self, answered_us: u64) {
-        self.first_answers.set(self.first_answers.get() + 1);
+    pub(crate) fn record_first_answer(&self, intended_us: u64, answered_us: u64) {
+        let latency_us = answered_us.saturating_sub(intended_us);
+        self.first_latency_us
+            .borrow_mut()
+            .saturating_record(latency_us);
         let end_us = self.first_answers_end_us.get().max(answered_us);
         self.first_answers_end_us.set(end_us);
     }

@@ -247,13 +247,15 @@ fn report(market: &Market, evidence: &Evidence, sale: &Sale, seed: u64) -> Repor
         .get()
         .saturating_sub(sale.bell_us) as f64
         / 1e6;
+    let first_latency_us = history.first_latency_us.borrow();
     let more = json!({
         "seed": seed,
         "connections": market.options.connections,
         "orders": evidence.orders.len(),
         "overloaded": market.pool.tally.overloaded.get(),
+        "first_answer_ms": Latency::of(&first_latency_us),
         "first_answers_s": round(first_answers_s, 3),
-        "first_answers_per_s": round(history.first_answers.get() as f64 / first_answers_s.max(1e-6), 1),
+        "first_answers_per_s": round(first_latency_us.len() as f64 / first_answers_s.max(1e-6), 1),
     });
     Report {
         scenario: "flash-sale",

@@ -80,7 +80,7 @@ impl<'a> Shopper<'a> {
             if intended_us == arrival_us {
                 self.market
                     .history
-                    .record_first_answer(self.market.clock.now_us());
+                    .record_first_answer(arrival_us, self.market.clock.now_us());
             }
             let pause_ms = match told {
                 Told::Held(hold, reply) => return Some(self.remember(hold, &reply)),

@@ -40,7 +40,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: Cell<u64>,
-    /// Exchanges that ended without an answer.
+    /// Attempts that ended without an answer, refused connections included.
     pub(crate) errors: Cell<u64>,
     /// Answers 429 and 503: refused for lack of room, repeated later.
     pub(crate) overloaded: Cell<u64>,

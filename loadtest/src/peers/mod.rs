@@ -7,16 +7,17 @@ mod layby;
 mod no_op;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::Result;
 
-use crate::buyers;
 use crate::cli::Load;
+use crate::own_directory::OwnDirectory;
 use crate::process::Process;
 use crate::server::Server;
 use crate::workload::Workload;
+use crate::{buyers, signing};
 
 pub(crate) use no_op::serve as serve_no_op;
 
@@ -49,6 +50,8 @@ pub(crate) struct Bench {
     load: Load,
     /// The Layby server; absent if no peer needs it.
     server: Option<Server>,
+    /// With a signing key for the peers without a server, where no server's key is at hand.
+    own_key: Option<OwnDirectory>,
 }
 
 impl Bench {
@@ -59,10 +62,17 @@ impl Bench {
         } else {
             None
         };
-        Ok(Self {
+        let mut bench = Self {
             load: load.clone(),
             server,
-        })
+            own_key: None,
+        };
+        if !signing::has_key(bench.data_dir()) {
+            let directory = OwnDirectory::create("key")?;
+            signing::create_key(directory.path())?;
+            bench.own_key = Some(directory);
+        }
+        Ok(bench)
     }
 
     pub(crate) async fn start(&self, peer: Peer) -> Result<Started> {
@@ -74,27 +84,25 @@ impl Bench {
         }
     }
 
-    /// Where the signing key is: that of the Layby server, so that all peers check the same tokens.
+    /// Where the signing key is: that of the Layby server if possible, so that all peers check the same tokens.
     fn data_dir(&self) -> &Path {
+        if let Some(own_key) = &self.own_key {
+            return own_key.path();
+        }
+        let named = &self.load.server.data_dir;
         self.server
             .as_ref()
-            .map_or(&self.load.server.data_dir, |server| &server.data_dir)
-    }
-
-    fn tokens_file(&self) -> Option<PathBuf> {
-        self.load.server.tokens.clone()
+            .map_or(named, |server| &server.data_dir)
     }
 
     fn own_buyers(&self) -> Result<Vec<buyers::Buyer>> {
         buyers::gather(self.load.buyers, None, self.data_dir())
     }
 
-    fn buyers(&self) -> Result<Vec<buyers::Buyer>> {
-        buyers::gather(
-            self.load.buyers,
-            self.tokens_file().as_deref(),
-            self.data_dir(),
-        )
+    /// Known to the Layby server: a key of our own would not do.
+    fn server_buyers(&self, server: &Server) -> Result<Vec<buyers::Buyer>> {
+        let tokens = self.load.server.tokens.as_deref();
+        buyers::gather(self.load.buyers, tokens, &server.data_dir)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs the program and reads what it leaves behind.
 
 use std::process::Command;
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -51,4 +52,15 @@ pub(crate) fn run(dir: &TempDir, arguments: &str) -> Outcome {
         json,
         said,
     }
+}
+
+pub(crate) type Case = Box<dyn FnOnce() + Send>;
+
+/// Runs mostly wait, so they can all wait at once.
+pub(crate) fn check_all(cases: Vec<Case>) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(case);
+        }
+    });
 }

@@ -1,17 +1,21 @@
 //! The seam between the journal and a disk, and the real disk behind it.
 //!
-//! Everything that may be lost, torn or refused goes through here, so that `sim_disk.rs` can lose, tear and refuse it.
+//! Everything that may be lost, torn or refused goes through here, so that `sim_disk/` can lose, tear and refuse it.
 //! Deliberately absent: buffering, retries, and any knowledge of segments.
 
 use std::{
     fmt::Debug,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
+
+/// The journal knows who bought what: nobody but its owner reads it.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// A directory of files, with the durability of POSIX and no more:
 /// - written bytes are durable once [`DiskFile::sync_data`] returned `Ok`; before that each 512-byte sector may be old or new;
@@ -113,11 +117,10 @@ impl Disk for RealDisk {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            // A name that is not UTF-8 cannot be one of ours.
-            if let (true, Ok(name)) = (
-                entry.file_type()?.is_file(),
-                entry.file_name().into_string(),
-            ) {
+            // A segment may be a link to another disk. A name that is not UTF-8 cannot be one of ours.
+            if !entry.file_type()?.is_dir()
+                && let Ok(name) = entry.file_name().into_string()
+            {
                 names.push(name);
             }
         }
@@ -129,6 +132,7 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(self.at(name))
     }
 
@@ -200,7 +204,7 @@ fn create_dir_durably(path: &Path) -> io::Result<()> {
         Some(_) | None => Path::new("."),
     };
     create_dir_durably(parent)?;
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }

@@ -40,6 +40,8 @@
 //!
 //! The first 14 bytes of a header block stay as they are in all versions to come.
 
+use std::fmt;
+
 use super::Position;
 use super::batch::{BATCH_BYTES_MAX, RECORD_PREFIX_BYTES};
 
@@ -114,8 +116,18 @@ pub(super) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
+/// The name of a segment's file. Formatted only when somebody reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SegmentName(pub(super) u64);
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal-{:016}.seg", self.0)
+    }
+}
+
 pub(super) fn segment_name(id: u64) -> String {
-    format!("journal-{id:016}.seg")
+    SegmentName(id).to_string()
 }
 
 /// The id in a name of exactly the form of [`segment_name`].

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `batch.rs`, `records.rs` | records on their way in and on their way out |
 //! | `format.rs` | the bytes of a segment; no I/O |
-//! | `disk.rs`, `sim_disk.rs` | the fsync seam: a real directory, and one that crashes on request |
+//! | `disk.rs`, `sim_disk/` | the fsync seam: a real directory, and one that crashes on request |
 //! | `retained.rs` | what writer and readers share: the durable position and the segments still kept |
 //! | `spares.rs` | segments prepared ahead, so that a switch never waits for 64 MiB of zeros |
 //! | `file.rs` | the writer |
@@ -54,7 +54,7 @@ pub use self::format::Flaw;
 pub use self::memory::{AppendFault, MemoryJournal};
 pub use self::records::Records;
 pub use self::recovery::{Inspection, OpenError, Recovery, TornTail};
-pub use self::sim_disk::{FaultPlan, FaultsFired, SimDisk, SimFile, WriteFault};
+pub use self::sim_disk::{FaultPlan, FaultsFired, SimDisk, SimFile, SimLock, WriteFault};
 
 /// The sequence number of a record: dense, from 1. `ZERO` is the place before the first record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

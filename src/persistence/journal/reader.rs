@@ -244,7 +244,7 @@ impl<F: DiskFile> Cursor<F> {
 
     fn damaged(&self, flaw: Flaw) -> ReadError {
         ReadError::Damaged {
-            segment: self.segment.name(),
+            segment: self.segment.name().to_string(),
             offset: self.offset,
             flaw,
         }

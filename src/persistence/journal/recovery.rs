@@ -228,7 +228,7 @@ fn torn_tail<F>(newest: &Scanned<F>) -> Option<TornTail> {
     let tail = newest.tail;
     let is_torn = tail.torn_bytes > 0 || tail.missing_bytes > 0;
     is_torn.then(|| TornTail {
-        segment: newest.name(),
+        segment: newest.name().to_string(),
         offset: newest.end,
         bytes: tail.torn_bytes,
         missing_bytes: tail.missing_bytes,

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, segment_name};
+use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, SegmentName};
 use super::{Position, ReadError};
 
 /// A segment that is kept.
@@ -31,8 +31,8 @@ pub(super) struct Segment<F> {
 }
 
 impl<F> Segment<F> {
-    pub(super) fn name(&self) -> String {
-        segment_name(self.header.segment_id)
+    pub(super) fn name(&self) -> SegmentName {
+        SegmentName(self.header.segment_id)
     }
 
     pub(super) fn place(&self, offset: u64) -> Place {

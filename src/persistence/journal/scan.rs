@@ -11,8 +11,8 @@
 
 use super::format::{
     Chain, FRAME_BYTES_MAX, Flaw, Frame, FrameKind, HEADER_BLOCK_BYTES, HeaderFault, Place,
-    SECTOR_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, claimed_bytes, is_blank, length, segment_id,
-    segment_name,
+    SECTOR_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, SegmentName, claimed_bytes, is_blank, length,
+    segment_id, segment_name,
 };
 use super::{Disk, DiskFile, OpenError, io_failure};
 
@@ -78,8 +78,8 @@ impl<F> Scanned<F> {
         }
     }
 
-    pub(super) fn name(&self) -> String {
-        segment_name(self.header.segment_id)
+    pub(super) fn name(&self) -> SegmentName {
+        SegmentName(self.header.segment_id)
     }
 
     pub(super) fn place(&self, offset: u64) -> Place {
@@ -92,7 +92,7 @@ impl<F> Scanned<F> {
 
     fn damaged_at_end(&self, flaw: Flaw) -> OpenError {
         OpenError::Damaged {
-            segment: self.name(),
+            segment: self.name().to_string(),
             offset: self.end,
             flaw,
         }
@@ -257,7 +257,7 @@ fn torn_bytes(header: &SegmentHeader, unread: &[u8]) -> u64 {
 fn check_link<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenError> {
     let refuse = |flaw| {
         Err(OpenError::Damaged {
-            segment: after.name(),
+            segment: after.name().to_string(),
             offset: 0,
             flaw,
         })

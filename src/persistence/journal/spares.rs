@@ -32,7 +32,9 @@ use super::{Disk, DiskFile, OpenError, SparePreparation, io_failure};
 const SPARES_MIN: usize = 1;
 /// Released segments are kept as spares up to this many, the rest is removed.
 const SPARES_MAX: usize = 2;
-const FILL_CHUNK_BYTES: usize = 1 << 20;
+/// Zeros are written and synced in pieces of this size. One sync of a whole segment would keep the disk busy for so long
+/// that the writer's own syncs, a hundred times smaller, wait milliseconds behind it.
+const FILL_CHUNK_BYTES: usize = 256 << 10;
 const READY: (&str, &str) = ("spare-", ".seg");
 const UNREADY: (&str, &str) = ("spare-", ".tmp");
 
@@ -64,11 +66,11 @@ pub(super) struct Spares<D: Disk> {
     ready: VecDeque<Spare<D::File>>,
     /// Ordered and not yet received.
     ordered: usize,
-    helper: Option<Helper<D::File>>,
+    worker: Option<Worker<D::File>>,
 }
 
 #[derive(Debug)]
-struct Helper<F> {
+struct Worker<F> {
     orders: mpsc::Sender<Order>,
     made: mpsc::Receiver<Option<Spare<F>>>,
     thread: thread::JoinHandle<()>,
@@ -95,11 +97,11 @@ impl<D: Disk> Spares<D> {
             workshop,
             ready,
             ordered: 0,
-            helper: None,
+            worker: None,
         };
         if preparation == SparePreparation::OnThread {
-            let helper = spares.workshop.clone().start();
-            spares.helper = Some(helper.map_err(io_failure::<OpenError>(
+            let worker = spares.workshop.clone().start();
+            spares.worker = Some(worker.map_err(io_failure::<OpenError>(
                 "start a thread for",
                 "the spare segments",
             ))?);
@@ -139,17 +141,17 @@ impl<D: Disk> Spares<D> {
 
     fn order(&mut self, order: Order) {
         let makes_spare = !matches!(order, Order::Remove { .. });
-        match &self.helper {
+        match &self.worker {
             None => self.ready.extend(self.workshop.carry_out(order)),
-            Some(helper) => {
-                let is_sent = helper.orders.send(order).is_ok();
+            Some(worker) => {
+                let is_sent = worker.orders.send(order).is_ok();
                 self.ordered += usize::from(is_sent && makes_spare);
             }
         }
     }
 
     fn receive_one(&mut self) {
-        match self.helper.as_ref().map(|helper| helper.made.recv()) {
+        match self.worker.as_ref().map(|worker| worker.made.recv()) {
             Some(Ok(made)) => {
                 self.ordered -= 1;
                 self.ready.extend(made);
@@ -164,11 +166,11 @@ impl<D: Disk> Drop for Spares<D> {
     /// Waits for the thread: the directory must be at rest when the lock is let go.
     fn drop(&mut self) {
         self.workshop.stopped.store(true, Ordering::Relaxed);
-        let Some(helper) = self.helper.take() else {
+        let Some(worker) = self.worker.take() else {
             return;
         };
-        drop(helper.orders);
-        if helper.thread.join().is_err() {
+        drop(worker.orders);
+        if worker.thread.join().is_err() {
             warn!("the thread that prepares journal segments panicked");
         }
     }
@@ -186,7 +188,7 @@ struct Workshop<D> {
 }
 
 impl<D: Disk> Workshop<D> {
-    fn start(self) -> io::Result<Helper<D::File>> {
+    fn start(self) -> io::Result<Worker<D::File>> {
         let (orders, to_do) = mpsc::channel();
         let (done, made) = mpsc::channel();
         let work = move || {
@@ -201,7 +203,7 @@ impl<D: Disk> Workshop<D> {
         let thread = thread::Builder::new()
             .name("journal-spares".to_owned())
             .spawn(work)?;
-        Ok(Helper {
+        Ok(Worker {
             orders,
             made,
             thread,
@@ -289,9 +291,10 @@ impl<D: Disk> Workshop<D> {
             }
             let chunk_bytes = (self.segment_bytes - offset).min(FILL_CHUNK_BYTES as u64);
             file.write_at(&zeros[..length(chunk_bytes)], offset)?;
+            file.sync_data()?;
             offset += chunk_bytes;
         }
-        file.sync_data()
+        Ok(())
     }
 
     fn recycle(&self, segment: &str) -> io::Result<Spare<D::File>> {

@@ -45,7 +45,7 @@ impl Fake {
                         Some(Duration::from_millis(600)),
                     );
                     actix_web::rt::System::new().block_on(first_life);
-                    std::thread::sleep(Duration::from_millis(300));
+                    be_away(Duration::from_millis(300));
                     let listener = TcpListener::bind(address).expect("the port again");
                     actix_web::rt::System::new()
                         .block_on(serve(&shop, listener, &handle, &ready, None));
@@ -121,6 +121,14 @@ async fn serve(
     // Nobody waits for the second life.
     let _ = ready.send(());
     server.await.expect("served");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is waited for: being away is what is tested"
+)]
+fn be_away(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn buyer_token(number: u32) -> String {

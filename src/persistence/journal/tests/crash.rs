@@ -116,10 +116,10 @@ impl Life {
             Err(OpenError::Io(_)) => return None,
             Err(error) => panic!("seed {seed}: {error}"),
         };
-        let last = recovery.last.get() as usize;
-        let is_kept = last == self.history.len() + self.indeterminate.len();
+        let last = recovery.last.get();
+        let is_kept = last == (self.history.len() + self.indeterminate.len()) as u64;
         assert!(
-            is_kept || last == self.history.len(),
+            is_kept || last == self.history.len() as u64,
             "seed {seed}: {last} records, {} acknowledged",
             self.history.len()
         );
@@ -147,7 +147,7 @@ impl Life {
             Err(ReadError::Io(_)) => return None,
             Err(error) => panic!("seed {seed}: {error}"),
         };
-        let expected = self.history.iter().zip(1..).skip(first.get() as usize - 1);
+        let expected = self.history.iter().zip(1..).skip(length(first.get() - 1));
         let is_same = expected
             .map(|(record, sequence)| (sequence, record))
             .eq(found.iter().map(|(at, record)| (*at, record)));
@@ -190,7 +190,7 @@ impl Life {
         match journal.append(&batch_of(records.iter().cloned())) {
             Ok(position) => {
                 self.history.extend(records);
-                assert_eq!(position.get() as usize, self.history.len());
+                assert_eq!(position.get(), self.history.len() as u64);
                 true
             }
             Err(_) => {

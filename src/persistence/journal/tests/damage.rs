@@ -52,7 +52,7 @@ fn check_every_byte(disk: &SimDisk, last: u64, last_batch: u64, is_sealed: bool)
             let frame = frames.iter().position(|frame| frame.contains(&byte));
             let is_last_frame = frame.is_some_and(|frame| is_newest && frame + 1 == frames.len());
             let expected = match frame {
-                _ if byte < HEADER_BLOCK_BYTES as usize => Verdict::Damaged(0),
+                _ if byte < length(HEADER_BLOCK_BYTES) => Verdict::Damaged(0),
                 None => Verdict::Whole,
                 Some(_) if is_last_frame && is_sealed => Verdict::Whole,
                 Some(_) if is_last_frame => Verdict::Torn,
@@ -76,7 +76,7 @@ fn a_flipped_bit_anywhere_is_damage_or_harmless() {
     assert_eq!(segments(&disk).len(), 3);
     let damaged = check_every_byte(&disk, 42, 3, false);
     assert!(
-        damaged > 3 * HEADER_BLOCK_BYTES as usize,
+        damaged > 3 * length(HEADER_BLOCK_BYTES),
         "only {damaged} flips hit what matters"
     );
 }
@@ -209,7 +209,7 @@ fn an_earlier_state_of_a_closed_segment_is_refused() {
     for state in earlier {
         let end = frames(&state)
             .last()
-            .map_or(HEADER_BLOCK_BYTES as usize, |frame| frame.end);
+            .map_or(length(HEADER_BLOCK_BYTES), |frame| frame.end);
         let restored = disk.copy(1);
         restored.write_file(&segment_name(1), &state);
         let (named, offset, flaw) = damage(open_sim(&restored));
@@ -301,7 +301,7 @@ fn a_later_version_is_not_damage() {
     let disk = disk_with(3);
     let mut content = disk.read_file(&segment_name(1)).expect("the first segment");
     content[12] = 2;
-    let checksum = crc_fast::crc32_iscsi(&content[4..HEADER_BLOCK_BYTES as usize]);
+    let checksum = crc_fast::crc32_iscsi(&content[4..length(HEADER_BLOCK_BYTES)]);
     content[..4].copy_from_slice(&checksum.to_le_bytes());
     disk.write_file(&segment_name(1), &content);
     assert!(matches!(

@@ -28,7 +28,7 @@ pub(super) fn tiny_options() -> Options {
 pub(super) fn record(sequence: u64) -> Vec<u8> {
     let filler = (sequence * 37 % 90) as usize;
     let mut record = sequence.to_le_bytes().to_vec();
-    record.resize(record.len() + filler, sequence as u8 | 1);
+    record.resize(record.len() + filler, sequence.to_le_bytes()[0] | 1);
     record
 }
 
@@ -119,7 +119,7 @@ pub(super) fn segments(disk: &impl Disk) -> Vec<String> {
 pub(super) fn frames(content: &[u8]) -> Vec<std::ops::Range<usize>> {
     let (header, _) = SegmentHeader::decode(content).expect("a good header");
     let mut frames = Vec::new();
-    let mut start = HEADER_BLOCK_BYTES as usize;
+    let mut start = length(HEADER_BLOCK_BYTES);
     loop {
         let place = Place {
             journal_id: header.journal_id,

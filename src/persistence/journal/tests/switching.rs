@@ -31,7 +31,7 @@ fn stale_frames_of_a_recycled_segment_are_not_taken_for_later_ones() {
         let content = disk.read_file(&newest).expect("listed");
         let unused = &content[frames(&content)
             .last()
-            .map_or(HEADER_BLOCK_BYTES as usize, |frame| frame.end)..];
+            .map_or(length(HEADER_BLOCK_BYTES), |frame| frame.end)..];
         with_stale_frames += usize::from(!format::is_blank(unused));
     }
     assert!(
@@ -121,7 +121,7 @@ fn a_torn_tail_in_a_recycled_segment_is_quarantined() {
     let (name, mut content) = newest(&disk);
     let frame = frames(&content).pop().expect("a frame");
     // The first sector made it, the others hold what was there before.
-    content[frame.start + SECTOR_BYTES as usize..frame.end].fill(0x5a);
+    content[frame.start + length(SECTOR_BYTES)..frame.end].fill(0x5a);
     disk.write_file(&name, &content);
     let (mut journal, recovery) = open_sim(&disk).expect("a torn tail is no damage");
     let torn = recovery.torn_tail.expect("a header without its payload");
@@ -190,7 +190,7 @@ fn retention_keeps_released_segments() {
 #[test]
 fn half_made_and_superfluous_spares_are_removed() {
     let disk = disk_with(3);
-    let segment_bytes = tiny_options().segment_bytes as usize;
+    let segment_bytes = length(tiny_options().segment_bytes);
     disk.write_file("spare-0000000000000070.tmp", &[0; 100]);
     disk.write_file("spare-0000000000000071.seg", &[0; 100]);
     for number in 72..76 {

@@ -13,7 +13,7 @@ fn disk_with_a_long_last_batch() -> (SimDisk, String, std::ops::Range<usize>) {
     let frame = frames(&disk.read_file(&name).expect("listed"))
         .pop()
         .expect("a frame");
-    assert!(frame.len() > 3 * SECTOR_BYTES as usize, "{frame:?}");
+    assert!(frame.len() > 3 * length(SECTOR_BYTES), "{frame:?}");
     (disk, name, frame)
 }
 
@@ -71,9 +71,9 @@ fn check_quarantine(disk: &SimDisk, quarantine: &Option<std::path::PathBuf>, tor
 #[test]
 fn with_any_sector_zeroed_it_is_a_torn_tail() {
     let (disk, segment, frame) = disk_with_a_long_last_batch();
-    for sector in frame.clone().step_by(SECTOR_BYTES as usize) {
+    for sector in frame.clone().step_by(length(SECTOR_BYTES)) {
         let zeroed = damaged(&disk, &segment, |content| {
-            content[sector..sector + SECTOR_BYTES as usize].fill(0)
+            content[sector..sector + length(SECTOR_BYTES)].fill(0)
         });
         let (journal, recovery) = open_sim(&zeroed).expect("a torn tail is no damage");
         let torn = recovery.torn_tail.expect("other sectors are there");
@@ -106,9 +106,9 @@ fn sealed_it_can_only_be_damaged() {
         .0
         .seal()
         .expect("a working disk");
-    for sector in frame.clone().step_by(SECTOR_BYTES as usize) {
+    for sector in frame.clone().step_by(length(SECTOR_BYTES)) {
         let zeroed = damaged(&disk, &segment, |content| {
-            content[sector..sector + SECTOR_BYTES as usize].fill(0)
+            content[sector..sector + length(SECTOR_BYTES)].fill(0)
         });
         let before = zeroed.read_file(&segment);
         let (named, offset, _) = damage(open_sim(&zeroed));
@@ -172,7 +172,7 @@ fn a_frame_inside_a_record_is_not_a_frame() {
     let content = disk.read_file(&segment).expect("a segment");
     let image = content[frames(&content)[0].clone()].to_vec();
     let (mut journal, _) = open_sim(&disk).expect("a good journal");
-    let mut planted = vec![0; SECTOR_BYTES as usize - FRAME_HEADER_BYTES - size_of::<u32>()];
+    let mut planted = vec![0; length(SECTOR_BYTES) - FRAME_HEADER_BYTES - size_of::<u32>()];
     planted.extend(image);
     journal
         .append(&batch_of([planted]))

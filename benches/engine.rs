@@ -1,0 +1,257 @@
+//! The engine without HTTP: durable holds a second, memory an open hold, restart, and how exactly holds expire.
+//!
+//! `cargo bench --bench engine -- [holds=N] [in_flight=N]`. Everything is real: journal files, fdatasync, SQLite, all
+//! rules. Run it on a disk, not on a tmpfs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use layby::actors::message::{PlaceOrder, ProductAct};
+use layby::actors::{Engine, EngineLink};
+use layby::clock::{Clock, SystemClock};
+use layby::config::{ServeOptions, ServeSettings, StoreOptions};
+use layby::domain::{
+    AdminMark, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, OrderId, ProductId,
+    Quantity, RequestId, RestockTo, Span, Timestamp, Window, WindowAct,
+};
+use layby::persistence::journal::{Batch, FileJournal, Journal, Options, RealDisk};
+use layby::startup::Service;
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+struct Plan {
+    holds: u64,
+    in_flight: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let plan = Plan {
+        holds: argument("holds").unwrap_or(1_000_000),
+        in_flight: usize::try_from(argument("in_flight").unwrap_or(1_024))?,
+    };
+    let directory = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    journal_alone(directory.path(), &plan)?;
+    actix_web::rt::System::new().block_on(open_holds(directory.path(), &plan))?;
+    actix_web::rt::System::new().block_on(expiry(directory.path(), &plan))
+}
+
+/// Records as large as an order's, as many a batch as are in flight, and nothing else.
+fn journal_alone(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let disk = RealDisk::create(directory.join("journal-alone"))?;
+    let (mut journal, _) = FileJournal::open(disk, Options::default())?;
+    let record = [7_u8; 170];
+    let batches = (plan.holds / u64::try_from(plan.in_flight)?).max(1);
+    let begin = Instant::now();
+    let mut batch = Batch::new();
+    for _ in 0..batches {
+        batch.clear();
+        for _ in 0..plan.in_flight {
+            batch.push(&record)?;
+        }
+        journal.append(&batch)?;
+    }
+    let records = batches * u64::try_from(plan.in_flight)?;
+    report("journal alone, records/s", rate(records, begin.elapsed()));
+    Ok(())
+}
+
+/// Many holds on one hot product, then a restart with all of them open.
+async fn open_holds(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let settings = settings(&directory.join("open-holds"))?;
+    let service = Service::start(&settings).await?;
+    let engine = service.link().connect();
+    let product = register(&engine, plan.holds, 1_800).await?;
+    let memory_before = resident_bytes()?;
+    let begin = Instant::now();
+    place(&engine, product, plan).await?;
+    report("engine, durable holds/s", rate(plan.holds, begin.elapsed()));
+    wait_for_sql(&service).await?;
+    let grown = resident_bytes()?.saturating_sub(memory_before);
+    report(
+        "memory an open hold, bytes",
+        grown as f64 / plan.holds as f64,
+    );
+    report(
+        "holds into SQL, a second, from the first hold to the last row",
+        rate(plan.holds, begin.elapsed()),
+    );
+    drop(engine);
+    service.close().await?;
+
+    let begin = Instant::now();
+    let service = Service::start(&settings).await?;
+    let engine = service.link().connect();
+    let register_one = register(&engine, 1, 60).await?;
+    place(
+        &engine,
+        register_one,
+        &Plan {
+            holds: 1,
+            in_flight: 1,
+        },
+    )
+    .await?;
+    report(
+        "restart to the first answer, s",
+        begin.elapsed().as_secs_f64(),
+    );
+    drop(engine);
+    service.close().await
+}
+
+/// How late the engine ends holds while many others stay open.
+async fn expiry(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
+    const SHORT_HOLDS: u64 = 200;
+    let settings = settings(&directory.join("open-holds"))?;
+    let service = Service::start(&settings).await?;
+    let link = service.link();
+    let engine = link.connect();
+    let mut freed = FuturesUnordered::new();
+    for _ in 0..SHORT_HOLDS {
+        let product = register(&engine, 1, 1).await?;
+        place(
+            &engine,
+            product,
+            &Plan {
+                holds: 1,
+                in_flight: 1,
+            },
+        )
+        .await?;
+        let snapshot = link.board().snapshot(product);
+        let deadline = snapshot.and_then(|it| it.earliest_deadline);
+        let deadline = deadline.ok_or_else(|| anyhow::anyhow!("a hold has a deadline"))?;
+        freed.push(late_ms(&link, product, deadline));
+    }
+    let mut errors = Vec::new();
+    while let Some(error) = freed.next().await {
+        errors.push(error);
+    }
+    errors.sort_by(f64::total_cmp);
+    report("open holds beside", plan.holds as f64);
+    report("deadline to free unit, p50 ms", percentile(&errors, 0.5));
+    report("deadline to free unit, p99 ms", percentile(&errors, 0.99));
+    drop(engine);
+    service.close().await
+}
+
+/// How long after the deadline of its hold the unit of a product was free on the board; looks each millisecond.
+async fn late_ms(link: &EngineLink, product: ProductId, deadline: Timestamp) -> f64 {
+    loop {
+        let snapshot = link.board().snapshot(product);
+        if snapshot.is_some_and(|it| it.stock.available == 1) {
+            return SystemClock.now().since(deadline).as_micros() as f64 / 1_000.0;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn place(engine: &Engine, product: ProductId, plan: &Plan) -> anyhow::Result<()> {
+    let mut waiting = FuturesUnordered::new();
+    let mut placed = 0;
+    while placed < plan.holds || !waiting.is_empty() {
+        while placed < plan.holds && waiting.len() < plan.in_flight {
+            waiting.push(engine.place_order(order(product)?));
+            placed += 1;
+        }
+        if let Some(answer) = waiting.next().await {
+            answer.map_err(|refusal| anyhow::anyhow!("a hold was refused: {refusal:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn order(product: ProductId) -> anyhow::Result<PlaceOrder> {
+    let unique = || Uuid::now_v7().as_u128();
+    let buyer = BuyerId::new(unique());
+    let one = Quantity::new(1).ok_or_else(|| anyhow::anyhow!("one is a quantity"))?;
+    Ok(PlaceOrder {
+        order: OrderId::for_buyer(unique(), buyer),
+        buyer,
+        key: KeyHash::new(unique()),
+        fingerprint: Fingerprint(0),
+        address: None,
+        lines: vec![(product, one)],
+    })
+}
+
+async fn register(engine: &Engine, units: u64, hold_secs: u32) -> anyhow::Result<ProductId> {
+    let product = ProductId::new(Uuid::now_v7().as_u128());
+    let currency = Currency::parse("KRW").ok_or_else(|| anyhow::anyhow!("a currency"))?;
+    let register = ProductAct::Register {
+        details: Details {
+            name: "Bench".into(),
+            description: "".into(),
+            image_url: None,
+            price: Money {
+                amount: 1,
+                currency,
+            },
+        },
+        restock_to: RestockTo::Available,
+        total: units,
+    };
+    let window = Window {
+        hold_ttl: Span::from_secs(hold_secs),
+        ..Window::open_from(engine.now())
+    };
+    for act in [
+        register,
+        ProductAct::Window(WindowAct::Schedule, Some(window)),
+    ] {
+        let mark = AdminMark {
+            admin: BuyerId::new(1),
+            request: RequestId::new(1),
+        };
+        let changed = engine.change_product(product, mark, act).await;
+        changed.map_err(|refusal| anyhow::anyhow!("the product was refused: {refusal:?}"))?;
+    }
+    Ok(product)
+}
+
+async fn wait_for_sql(service: &Service) -> anyhow::Result<()> {
+    let records = &service.link().counters().records;
+    let mut last = records.load(std::sync::atomic::Ordering::Relaxed);
+    while service.progress().position().get() < last {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        last = records.load(std::sync::atomic::Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn settings(data_dir: &Path) -> anyhow::Result<ServeSettings> {
+    let store = StoreOptions {
+        data_dir: Some(data_dir.into()),
+        ..StoreOptions::default()
+    };
+    ServeSettings::resolve(store, ServeOptions::default())
+}
+
+fn resident_bytes() -> anyhow::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = statm.split(' ').nth(1).unwrap_or("0").parse()?;
+    Ok(pages * 4_096)
+}
+
+fn argument(name: &str) -> Option<u64> {
+    std::env::args().find_map(|it| it.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
+fn rate(count: u64, within: Duration) -> f64 {
+    count as f64 / within.as_secs_f64()
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    let at = (last as f64 * share).round() as usize;
+    sorted.get(at).copied().unwrap_or_default()
+}
+
+fn report(what: &str, value: f64) {
+    println!("{what:<64} {value:>14.2}");
+}

@@ -1,0 +1,171 @@
+//! The rules of the house that a compiler does not hold: who may name whom, and that the documents are complete.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A name, and the only places under `src` that may use it.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("sqlx::", &["persistence/"]),
+    ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
+    ("actix::", &["actors/", "startup.rs"]),
+    (
+        "crate::persistence::journal",
+        &["persistence/", "actors/", "startup.rs", "cli/"],
+    ),
+    (
+        "crate::persistence::database",
+        &["persistence/", "http/", "startup.rs", "cli/", "demo.rs"],
+    ),
+    (
+        "crate::http",
+        &[
+            "http/",
+            "startup.rs",
+            "cli/",
+            "demo.rs",
+            "config.rs",
+            "secrets.rs",
+        ],
+    ),
+];
+
+#[test]
+fn every_room_names_only_what_it_may() {
+    for (path, text) in sources() {
+        for (name, rooms) in ROOMS {
+            let allowed = rooms.iter().any(|room| path.starts_with(room));
+            let used = code(&text).any(|line| names(line, name));
+            assert!(
+                allowed || !used,
+                "src/{path} names `{name}`; only {rooms:?} may"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_rules_know_nothing_but_the_standard_library() {
+    for (path, text) in sources().filter(|(path, _)| path.starts_with("domain/")) {
+        for line in code(&text).filter(|line| line.trim_start().starts_with("use ")) {
+            let own = ["use std::", "use super::", "use crate::domain"];
+            let tests = ["use proptest", "use rand"];
+            let fine = own
+                .iter()
+                .chain(&tests)
+                .any(|start| line.trim_start().starts_with(start));
+            assert!(fine, "src/{path}: {line}");
+        }
+        let asks_the_time = code(&text).any(|line| line.contains("::now()"));
+        assert!(!asks_the_time, "src/{path} reads a clock");
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_readme() {
+    let readme = read("README.md");
+    for name in words(&read("src/config.rs"), "env = \"") {
+        assert!(readme.contains(&name), "README.md does not explain {name}");
+    }
+}
+
+#[test]
+fn every_error_code_is_in_the_api_notes() {
+    let notes = read("docs/api.md");
+    let problems: String = sources()
+        .filter(|(path, _)| path.starts_with("http/"))
+        .map(|(_, text)| text)
+        .collect();
+    let calls = [
+        "conflict(\n        \"",
+        "conflict(\n            \"",
+        "conflict(\"",
+        "busy(\n                \"",
+        "busy(\"",
+        "StatusCode::",
+    ];
+    let mut codes = BTreeSet::new();
+    for call in calls {
+        codes.extend(words(&problems, call));
+    }
+    let codes: Vec<_> = codes
+        .iter()
+        .filter(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_'))
+        .collect();
+    assert!(codes.len() > 15, "the codes were not found: {codes:?}");
+    for code in codes {
+        assert!(
+            notes.contains(&format!("`{code}`")),
+            "docs/api.md does not explain `{code}`"
+        );
+    }
+}
+
+#[test]
+fn the_command_is_short_and_files_fit_in_one_head() {
+    assert!(read("src/main.rs").lines().count() < 40);
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(
+            lines <= 700,
+            "src/{path} has {lines} lines; split it along its nouns"
+        );
+    }
+}
+
+/// Does the line use the name as a path of its own, not as the end of a longer one?
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|it| it.is_alphanumeric() || it == '_' || it == ':')
+    })
+}
+
+/// Lines that are not comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// What stands between `before` and the next quotation mark.
+fn words(text: &str, before: &str) -> Vec<String> {
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sources() -> impl Iterator<Item = (String, String)> {
+    let root = root().join("src");
+    let mut found = Vec::new();
+    collect(&root, &mut found);
+    assert!(found.len() > 30, "the sources were not found");
+    found.into_iter().map(move |path| {
+        let name = path
+            .strip_prefix(&root)
+            .expect("below src")
+            .display()
+            .to_string();
+        (name, fs::read_to_string(&path).expect("a source file"))
+    })
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
