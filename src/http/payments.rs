@@ -88,6 +88,7 @@ pub async fn create(
 }
 
 fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
+    let attempt = uuid_of(reply.attempt.get());
     match reply.answer {
         PaymentAnswer::Paid => Ok(HttpResponse::Created().json(view(reply, "paid"))),
         PaymentAnswer::Pending => Ok(HttpResponse::Accepted().json(view(reply, "pending"))),
@@ -97,7 +98,8 @@ fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
             "Payment declined",
             "no money was taken; try again or by another method before the hold ends",
         )
-        .with("payment_id", uuid_of(reply.attempt.get()).to_string())
+        .under_request(attempt)
+        .with("payment_id", attempt.to_string())
         .with("pay_by", rfc3339(reply.deadline))),
         PaymentAnswer::Unfulfilled => Err(Problem::new(
             StatusCode::CONFLICT,
@@ -105,7 +107,8 @@ fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
             "The payment goes back",
             "the units were no longer yours when the money came; it is refunded in full",
         )
-        .with("payment_id", uuid_of(reply.attempt.get()).to_string())),
+        .under_request(attempt)
+        .with("payment_id", attempt.to_string())),
     }
 }
 

@@ -56,6 +56,13 @@ impl Problem {
         self
     }
 
+    /// For a refusal that is given again, byte for byte, to each repeat of its request: the id is that of the first.
+    #[must_use]
+    pub fn under_request(mut self, request_id: uuid::Uuid) -> Self {
+        self.request_id = request_id;
+        self
+    }
+
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_secs = Some(seconds);

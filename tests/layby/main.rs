@@ -1,0 +1,16 @@
+//! The real program, seen from outside: every test starts `layby` on a free port, with a data directory and a
+//! database of its own.
+//!
+//! A test is a sentence and its data; what it takes to say it is in `support`. When a shop goes out of scope it is
+//! closed, its books are proved by `layby verify`, and its log must hold no error that the test did not announce.
+//!
+//! | variable | what it does |
+//! | --- | --- |
+//! | `LAYBY_TEST_MYSQL_URL` | a MariaDB whose user may create databases; without it the tests run on SQLite alone |
+//! | `LAYBY_TEST_CRASH_ROUNDS` | how often a loaded server is killed; 50 unless told |
+//! | `LAYBY_TEST_LONG` | `1`: long absences of the database, and what else takes minutes |
+
+mod support;
+
+mod orders;
+mod payments;

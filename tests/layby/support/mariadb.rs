@@ -1,0 +1,123 @@
+//! A MariaDB of a test's own, to be killed and started again.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::store::execute;
+use super::{Process, eventually};
+
+const DATABASE: &str = "layby";
+
+pub(crate) struct MariaDb {
+    process: Option<Process>,
+    port: u16,
+    directory: TempDir,
+}
+
+impl MariaDb {
+    /// Runs an empty server with one database. `None`, and a word about it: there is no `mariadbd` on this machine.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(daemon) = daemon() else {
+            eprintln!("left out: there is no mariadbd in PATH");
+            return None;
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let installed = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+            .args(["--skip-test-db", "--user=root"])
+            .arg(format!(
+                "--datadir={}",
+                directory.path().join("data").display()
+            ))
+            .output()
+            .expect("mariadb-install-db comes with mariadbd");
+        assert!(
+            installed.status.success(),
+            "mariadb-install-db: {}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
+        let mut server = Self {
+            process: None,
+            port,
+            directory,
+        };
+        server.run(&daemon);
+        execute(&server.server_url(), format!("CREATE DATABASE {DATABASE}"));
+        Some(server)
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        format!("{}/{DATABASE}", self.server_url())
+    }
+
+    /// As by `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let daemon = daemon().expect("it was there before");
+        self.run(&daemon);
+    }
+
+    /// It hangs: connections stay open, and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    fn run(&mut self, daemon: &PathBuf) {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let mut command = Command::new(daemon);
+        command
+            .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
+            .arg(format!("--datadir={}", path("data")))
+            .arg(format!("--socket={}", path("socket")))
+            .arg(format!("--pid-file={}", path("pid")))
+            .arg(format!("--port={}", self.port))
+            .args(["--innodb-buffer-pool-size=32M", "--performance-schema=OFF"]);
+        let process = Process::start(command);
+        let ready = eventually("MariaDB is ready for connections", || {
+            let lines = process.stderr.all();
+            lines
+                .iter()
+                .any(|it| it.contains("ready for connections"))
+                .then_some(())
+        });
+        let () = ready;
+        self.process = Some(process);
+    }
+
+    fn server_url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}", self.port)
+    }
+}
+
+fn daemon() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|directory| directory.join("mariadbd"))
+        .find(|it| it.exists())
+}
+
+/// Free at this moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}

@@ -1,0 +1,54 @@
+//! What the tests say their sentences with.
+
+mod client;
+mod crowd;
+mod mariadb;
+mod process;
+mod shop;
+mod store;
+mod wait;
+mod wire;
+
+pub(crate) use client::{Answer, Caller, Key, line, text};
+pub(crate) use crowd::at_once;
+pub(crate) use mariadb::MariaDb;
+pub(crate) use process::Process;
+pub(crate) use shop::{Sale, Shop};
+pub(crate) use store::Store;
+pub(crate) use wait::{eventually, pause};
+pub(crate) use wire::{Exchange, exchange};
+
+/// Makes each sentence a test on SQLite and one on MariaDB.
+macro_rules! on_each_database {
+    ($($sentence:ident,)+) => {
+        mod sqlite {
+            $(#[test]
+            fn $sentence() {
+                super::$sentence($crate::support::Store::Sqlite);
+            })+
+        }
+
+        mod mariadb {
+            $(#[test]
+            fn $sentence() {
+                if $crate::support::Store::has_mariadb() {
+                    super::$sentence($crate::support::Store::MariaDb);
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_each_database;
+
+/// A setting of the tests themselves.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are not settled by layby.toml"
+)]
+pub(crate) fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+pub(crate) fn is_long() -> bool {
+    setting("LAYBY_TEST_LONG").is_some_and(|value| value == "1")
+}

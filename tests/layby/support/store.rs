@@ -1,0 +1,94 @@
+//! Where a shop keeps its tables: a file, or a database of its own on a MariaDB.
+
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use uuid::Uuid;
+
+use super::setting;
+
+const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
+
+/// Which of the two a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    MariaDb,
+}
+
+/// The tables of one shop; dropped with it.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    url: String,
+    /// Where to drop which database.
+    created: Option<(String, String)>,
+}
+
+impl Store {
+    /// Says so where the other half of the tests is left out.
+    pub(crate) fn has_mariadb() -> bool {
+        let named = setting(MYSQL_URL).is_some();
+        if !named {
+            eprintln!("left out: {MYSQL_URL} names no MariaDB");
+        }
+        named
+    }
+
+    pub(super) fn tables(self, directory: &Path) -> Tables {
+        match self {
+            Self::Sqlite => Tables {
+                url: format!("sqlite://{}", directory.join("tables.db").display()),
+                created: None,
+            },
+            Self::MariaDb => {
+                let server = setting(MYSQL_URL).unwrap_or_else(|| panic!("{MYSQL_URL} is not set"));
+                Tables::create(&server)
+            }
+        }
+    }
+}
+
+impl Tables {
+    /// An empty database with a name that nobody else has.
+    pub(super) fn create(server: &str) -> Self {
+        let server = server.trim_end_matches('/').to_owned();
+        let name = format!("layby_test_{}", Uuid::now_v7().simple());
+        execute(&server, format!("CREATE DATABASE {name}"));
+        Self {
+            url: format!("{server}/{name}"),
+            created: Some((server, name)),
+        }
+    }
+
+    /// Tables on a server that ends with its test, and takes them along.
+    pub(super) fn lent(url: String) -> Self {
+        Self { url, created: None }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        if let Some((server, name)) = &self.created {
+            execute(server, format!("DROP DATABASE {name}"));
+        }
+    }
+}
+
+/// One statement on a connection of its own.
+pub(super) fn execute(server: &str, statement: String) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let said = statement.clone();
+    let done = runtime.block_on(async {
+        let mut connection = MySqlConnection::connect(server).await?;
+        connection.execute(AssertSqlSafe(statement)).await?;
+        connection.close().await
+    });
+    done.unwrap_or_else(|error: sqlx::Error| panic!("`{said}` failed at {server}: {error}"));
+}
