@@ -1,6 +1,8 @@
 //! Parsing at the door: who asks, under which key, and with what body.
 
+use std::fmt;
 use std::future::{Ready, ready};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -10,7 +12,9 @@ use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use super::problem::{FieldError, Problem};
@@ -42,6 +46,10 @@ pub struct IdempotencyKey(String);
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
+
+/// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
+#[derive(Debug, Clone)]
+pub struct Object<T>(pub T);
 
 impl FromRequest for Caller {
     type Error = Problem;
@@ -107,9 +115,29 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
                 Ok(body) => body?,
                 Err(_elapsed) => return Err(too_slow()),
             };
-            parse_json(&body).map(Self)
+            parse_json(&body).map(|Object(body)| Self(body))
         }
         .boxed_local()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
     }
 }
 
@@ -147,7 +175,10 @@ impl Default for Fingerprinter {
 /// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
-        if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+        // What is skipped is not decoded, so bytes that are no text have to be asked for.
+        let is_json =
+            str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        if !is_json {
             return Problem::malformed(format!("the body is not JSON: {error}"));
         }
         Problem::invalid(vec![locate::<T>(body)])

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody, Object};
 use super::ids;
 use super::problem::{FieldError, Problem};
 use super::wire::{OrderView, Page, PageQuery, PlacedOrder, uuid_of};
@@ -23,7 +23,8 @@ const ROUTE: &str = "POST /v1/orders";
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// 1 to 50 lines, each of another product; all of them are held, or none.
-    lines: Vec<NewLine>,
+    #[schema(value_type = Vec<NewLine>)]
+    lines: Vec<Object<NewLine>>,
     /// An entry of the buyer's address book.
     address_id: Option<Uuid>,
 }
@@ -236,7 +237,7 @@ impl NewOrder {
     }
 }
 
-fn checked_lines(lines: &[NewLine]) -> Result<Vec<(ProductId, Quantity)>, Problem> {
+fn checked_lines(lines: &[Object<NewLine>]) -> Result<Vec<(ProductId, Quantity)>, Problem> {
     let mut errors = Vec::new();
     if lines.is_empty() || lines.len() > Order::LINES_MAX {
         errors.push(FieldError {
@@ -246,7 +247,7 @@ fn checked_lines(lines: &[NewLine]) -> Result<Vec<(ProductId, Quantity)>, Proble
         return Err(Problem::invalid(errors));
     }
     let mut checked = Vec::with_capacity(lines.len());
-    for (index, line) in lines.iter().enumerate() {
+    for (index, Object(line)) in lines.iter().enumerate() {
         let product = ProductId::new(line.product_id.as_u128());
         if checked.iter().any(|(known, _)| *known == product) {
             errors.push(FieldError {

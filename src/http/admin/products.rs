@@ -11,7 +11,7 @@ use crate::actors::message::{DetailsPatch, ProductAct};
 use crate::domain::{
     AdminMark, Details, Product, ProductId, RequestId, RestockTo, Snapshot, Span, Window, WindowAct,
 };
-use crate::http::extract::{Admin, JsonBody};
+use crate::http::extract::{Admin, JsonBody, Object};
 use crate::http::problem::{FieldError, Problem};
 use crate::http::wire::{Money, ProductView, SaleView, parse_rfc3339};
 use crate::http::{ids, method_not_allowed};
@@ -26,7 +26,8 @@ const HOLD_SECONDS_MAX: u32 = 1_800;
 pub struct NewProduct {
     name: String,
     description: String,
-    price: Money,
+    #[schema(value_type = Money)]
+    price: Object<Money>,
     /// Units in the sale.
     stock: u64,
     image_url: Option<String>,
@@ -49,7 +50,8 @@ pub enum RestockWord {
 pub struct ProductPatch {
     name: Option<String>,
     description: Option<String>,
-    price: Option<Money>,
+    #[schema(value_type = Option<Money>)]
+    price: Option<Object<Money>>,
     /// `null` takes the image away.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -282,7 +284,7 @@ fn product_id(text: &str) -> Result<ProductId, Problem> {
 impl NewProduct {
     fn into_act(self) -> Result<ProductAct, Problem> {
         let mut errors = Vec::new();
-        let price = self.price.parse_price(&mut errors);
+        let price = self.price.0.parse_price(&mut errors);
         check_length(&mut errors, "name", &self.name, 1..=NAME_CHARS_MAX);
         check_length(
             &mut errors,
@@ -319,7 +321,9 @@ impl NewProduct {
 impl ProductPatch {
     fn into_patch(self) -> Result<DetailsPatch, Problem> {
         let mut errors = Vec::new();
-        let price = self.price.and_then(|price| price.parse_price(&mut errors));
+        let price = self
+            .price
+            .and_then(|Object(price)| price.parse_price(&mut errors));
         if let Some(name) = &self.name {
             check_length(&mut errors, "name", name, 1..=NAME_CHARS_MAX);
         }
