@@ -45,6 +45,8 @@ pub struct Service {
 pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let data_dir = &settings.store.data_dir;
     let mut service = Service::start(&settings).await?;
+    // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
+    let stop = stop_signal()?;
     let (server, address) = http::serve(
         settings.http,
         HttpParts {
@@ -66,7 +68,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let handle = server.handle();
     let running = tokio::spawn(server);
     let failure = tokio::select! {
-        signal = stop_signal() => { signal?; None }
+        () = stop => None,
         failure = journal_failure(&mut service.journal_failure) => failure,
     };
     handle.stop(failure.is_none()).await;
@@ -253,14 +255,16 @@ async fn journal_failure(failed: &mut watch::Receiver<Option<String>>) -> Option
     }
 }
 
-async fn stop_signal() -> std::io::Result<()> {
+/// From this call on the process is not killed by a signal to stop; the future ends with the first one.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 impl From<Loaded> for LiveState {
