@@ -13,6 +13,7 @@
 mod support;
 
 mod admin;
+mod bad_input;
 mod orders;
 mod payments;
 mod products;

@@ -68,6 +68,10 @@ impl Caller {
         Self::new(url, self.id, self.token.clone())
     }
 
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
     // -- the shop's verbs ----------------------------------------------------------------------------------------
 
     #[track_caller]
@@ -231,7 +235,7 @@ impl Answer {
 
     /// What every answer owes, whatever it says.
     #[track_caller]
-    pub(super) fn check_manners(&self) {
+    pub(crate) fn check_manners(&self) {
         let headers = [
             ("x-content-type-options", "nosniff"),
             (

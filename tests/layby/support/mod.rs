@@ -16,7 +16,7 @@ pub(crate) use process::Process;
 pub(crate) use shop::{Sale, Shop};
 pub(crate) use store::Store;
 pub(crate) use wait::{eventually, pause};
-pub(crate) use wire::{Exchange, exchange};
+pub(crate) use wire::{Exchange, connect, exchange, read_answer};
 
 /// Makes each sentence a test on SQLite and one on MariaDB.
 macro_rules! on_each_database {
