@@ -417,17 +417,6 @@ impl Actor for EngineActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let products: Vec<ProductId> = self.cell.products().map(|product| product.id).collect();
-        for product in products {
-            self.turn.touch(product);
-        }
-        for order in self.cell.orders() {
-            let products = order.lines.iter().map(|line| line.product);
-            self.shared
-                .board
-                .note_placed(order.key, order.buyer, products);
-        }
-        self.publish();
         self.release_effects();
         context.run_interval(Self::UPKEEP_EVERY, |host, context| {
             host.upkeep();

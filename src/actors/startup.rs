@@ -6,6 +6,7 @@ use actix::{Actor, Addr, Arbiter};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::cell::Cell;
 use super::engine::{EngineLink, Shared};
 use super::host::{Close, EffectSink, EngineActor, HostLimits, HostParts, Rebuild};
@@ -134,6 +135,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     )?;
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
+    fill_board(&shared.board, &cell);
     let link = EngineLink::new(Arc::clone(&shared));
     let (engine_thread, payment_thread) = (Arbiter::new(), Arbiter::new());
     let payments = start_payments(
@@ -164,6 +166,17 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         actor,
         arbiters: [engine_thread, payment_thread],
     })
+}
+
+/// Before anybody can look at it: an empty board would deny products and repeats that the journal has.
+fn fill_board(board: &Board, cell: &Cell) {
+    for product in cell.products() {
+        board.publish(product);
+    }
+    for order in cell.orders() {
+        let products = order.lines.iter().map(|line| line.product);
+        board.note_placed(order.key, order.buyer, products);
+    }
 }
 
 /// Folds the journal into live state, through the record given, and gives it back for whoever compares it.

@@ -12,5 +12,7 @@
 
 mod support;
 
+mod admin;
 mod orders;
 mod payments;
+mod products;
