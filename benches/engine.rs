@@ -3,6 +3,12 @@
 //! `cargo bench --bench engine -- [holds=N] [in_flight=N]`. Everything is real: journal files, fdatasync, SQLite, all
 //! rules. Run it on a disk, not on a tmpfs.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures are rounded anyway"
+)]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,14 @@
 //! Layby: a reservation engine for flash sales.
+//!
+//! `ARCHITECTURE.md` is the map; start there.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "tests count small things"
+    )
+)]
 
 pub mod actors;
 pub mod cli;

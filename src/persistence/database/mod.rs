@@ -51,6 +51,7 @@ pub use error::Error;
 pub use load::{Loaded, Part};
 pub use migrate::MigrateError;
 pub(crate) use orders::OrderRow;
+pub use pages::PAGE_ROWS_MAX;
 pub use users::{NewUser, User};
 pub use verify::{diff, verify_books};
 pub(crate) use writer::Writer;

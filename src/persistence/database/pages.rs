@@ -12,7 +12,7 @@ use crate::domain::{BuyerId, IdMap, Order, OrderId, ProductId};
 use crate::persistence::journal::Position;
 
 /// Rows on a page, at most; who asks for more gets this many.
-pub(super) const PAGE_ROWS_MAX: u32 = 500;
+pub const PAGE_ROWS_MAX: u32 = 500;
 
 /// Whose orders are wanted.
 #[derive(Clone, Copy, Debug)]

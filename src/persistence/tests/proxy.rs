@@ -1,4 +1,8 @@
 //! A network between Layby and a MySQL server that can be cut, or made to hang.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a network that hangs is made by waiting"
+)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
