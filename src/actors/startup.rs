@@ -215,15 +215,18 @@ fn replay(
     let base = live.position;
     let mut cell = Cell::restore(live.products, live.orders, payments_pending_max);
     let mut records = Records::new();
-    while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
-        let wanted = |position: &Position| *position > base && *position <= through;
-        for (position, record) in records.iter().filter(|(position, _)| wanted(position)) {
+    // Not a record past `through` is taken from the reader: it may be read on from there.
+    while reader.position() < through {
+        let wanted = through.get() - reader.position().get();
+        let records_max =
+            usize::try_from(wanted).map_or(RECORDS_AT_ONCE, |it| it.min(RECORDS_AT_ONCE));
+        if reader.next_batch(records_max, &mut records)? == 0 {
+            break;
+        }
+        for (position, record) in records.iter().filter(|(position, _)| *position > base) {
             let event =
                 codec::decode(record).map_err(|source| StartError::Codec { position, source })?;
             cell.apply(position.get(), &event);
-        }
-        if reader.position() >= through {
-            break;
         }
     }
     Ok(cell)
