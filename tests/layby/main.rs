@@ -14,6 +14,7 @@ mod support;
 
 mod admin;
 mod bad_input;
+mod cli;
 mod orders;
 mod payments;
 mod products;

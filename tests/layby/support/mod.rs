@@ -13,7 +13,7 @@ pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
 pub(crate) use mariadb::MariaDb;
 pub(crate) use process::Process;
-pub(crate) use shop::{Sale, Shop};
+pub(crate) use shop::{Sale, Shop, layby, run};
 pub(crate) use store::Store;
 pub(crate) use wait::{eventually, pause};
 pub(crate) use wire::{Exchange, connect, exchange, read_answer};

@@ -401,6 +401,11 @@ impl Shop {
         }
     }
 
+    /// A statement on the tables, past everything that guards them.
+    pub(crate) fn sql(&self, statement: &str) {
+        super::store::execute(self.tables.url(), statement.to_owned());
+    }
+
     fn check_log(&self, process: &Process) {
         if std::thread::panicking() {
             return;

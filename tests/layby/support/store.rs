@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use sqlx::any::install_default_drivers;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use uuid::Uuid;
 
 use super::setting;
@@ -84,9 +85,10 @@ pub(super) fn execute(server: &str, statement: String) {
         .enable_all()
         .build()
         .expect("a runtime");
+    install_default_drivers();
     let said = statement.clone();
     let done = runtime.block_on(async {
-        let mut connection = MySqlConnection::connect(server).await?;
+        let mut connection = AnyConnection::connect(server).await?;
         connection.execute(AssertSqlSafe(statement)).await?;
         connection.close().await
     });
