@@ -15,6 +15,7 @@ mod support;
 mod admin;
 mod bad_input;
 mod cli;
+mod crash;
 mod orders;
 mod payments;
 mod products;

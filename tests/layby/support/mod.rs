@@ -6,6 +6,7 @@ mod mariadb;
 mod process;
 mod shop;
 mod store;
+mod trade;
 mod wait;
 mod wire;
 
@@ -13,8 +14,9 @@ pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
 pub(crate) use mariadb::MariaDb;
 pub(crate) use process::Process;
-pub(crate) use shop::{Sale, Shop, layby, run};
+pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, run};
 pub(crate) use store::Store;
+pub(crate) use trade::{Registry, recount, trade};
 pub(crate) use wait::{eventually, pause};
 pub(crate) use wire::{Exchange, connect, exchange, read_answer};
 
