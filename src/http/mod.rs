@@ -14,6 +14,7 @@ pub mod products;
 mod server;
 pub mod token;
 pub mod wire;
+mod words;
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::DefaultHeaders;
