@@ -39,6 +39,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(products::configure)
         .configure(admin::configure)
         .configure(health::configure)
+        .configure(openapi::configure)
         .default_service(web::route().to(no_such_route));
 }
 
