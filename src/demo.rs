@@ -5,6 +5,8 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -183,7 +185,7 @@ async fn person(database: &Database, username: &str, role: Role) -> anyhow::Resu
         id: user(id),
         role: role.as_str().into(),
         username_index: None,
-        password_hash: None,
+        password_hash: Some(hash(&password)?),
         created_at: crate::clock::Clock::now(&crate::clock::SystemClock),
     };
     database.create_user(stored).await?;
@@ -193,6 +195,13 @@ async fn person(database: &Database, username: &str, role: Role) -> anyhow::Resu
         password,
         token: String::new(),
     })
+}
+
+/// Argon2id with the library's parameters (19 MiB, two passes), as a PHC string.
+fn hash(password: &str) -> anyhow::Result<Box<str>> {
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    let hash = hash.map_err(|error| anyhow!("the demo's password cannot be hashed: {error}"))?;
+    Ok(hash.to_string().into())
 }
 
 /// Whole or not at all: a load test may read it at any moment.

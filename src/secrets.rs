@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 
-use crate::http::token::SECRET_BYTES;
+/// Bytes of a secret, at least and as made: the output size of HMAC-SHA-256.
+const SECRET_BYTES: usize = 32;
 
 pub fn token_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("secrets").join("token.key")

@@ -17,16 +17,11 @@ use futures_util::future::BoxFuture;
 use smallvec::{SmallVec, smallvec};
 
 use super::cell::Cell;
-use super::engine::{Envelope, Shared};
+use super::inbox::{Envelope, Shared, Wake};
 use super::message::{Answer, Command, Effect, Refusal, ReplyTo};
 use super::turn::Turn;
 use crate::domain::{OrderId, ProductId, Span, Timestamp};
 use crate::persistence::journal::{Journal, JournalError, JournalReader, Position};
-
-/// Says that the inbox has something. One is enough, however much there is.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-pub(crate) struct Wake;
 
 /// Asks for a last turn and a sealed journal.
 #[derive(Message, Debug)]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `engine` | the handle that everybody else speaks to |
 //! | `host` | the engine's thread, an actix actor: takes turns, owns the journal, releases what is durable |
+//! | `inbox` | what the engine's thread and its clients share |
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
 //! | `product`, `order` | the actors of one product, and of one slice of the buyers |
 //! | `payment` | the actor that talks to the payment provider, away from the engine's thread |
@@ -16,6 +17,7 @@ mod board;
 mod cell;
 mod engine;
 mod host;
+mod inbox;
 mod lane;
 pub mod message;
 mod order;
@@ -25,7 +27,8 @@ mod startup;
 mod turn;
 
 pub use board::{Board, Listing};
-pub use engine::{Counters, Engine, EngineLink};
+pub use engine::{Engine, EngineLink};
+pub use inbox::Counters;
 pub use payment::PaymentTimes;
 pub use startup::{
     EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::cell::Cell;
-use super::engine::{EngineLink, Shared};
+use super::engine::EngineLink;
 use super::host::{Close, EffectSink, EngineActor, HostLimits, HostParts, Rebuild};
+use super::inbox::Shared;
 use super::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::clock::Clock;
 use crate::domain::{Order, Product, Span};
@@ -160,7 +161,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         },
     };
     let actor = EngineActor::start_in_arbiter(&engine_thread.handle(), |_| EngineActor::new(host));
-    shared.attach(actor.clone());
+    shared.attach(actor.clone().recipient());
     Ok(RunningEngine {
         link,
         actor,

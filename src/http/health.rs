@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/openapi.json`: for operators and their tools.
+//! `/healthz`, `/readyz`: for operators and their tools.
 
 use std::sync::Arc;
 
@@ -40,11 +40,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
             web::resource("/readyz")
                 .route(web::get().to(readyz))
                 .default_service(super::method_not_allowed()),
-        )
-        .service(
-            web::resource("/openapi.json")
-                .route(web::get().to(openapi))
-                .default_service(super::method_not_allowed()),
         );
 }
 
@@ -82,10 +77,4 @@ pub async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
         HttpResponse::Ok()
     };
     response.json(readiness)
-}
-
-/// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200)))]
-pub async fn openapi() -> impl Responder {
-    Json(super::openapi::document())
 }

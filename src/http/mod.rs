@@ -14,6 +14,7 @@ pub mod products;
 mod server;
 pub mod token;
 pub mod wire;
+mod words;
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::DefaultHeaders;
@@ -38,6 +39,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(products::configure)
         .configure(admin::configure)
         .configure(health::configure)
+        .configure(openapi::configure)
         .default_service(web::route().to(no_such_route));
 }
 

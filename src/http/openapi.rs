@@ -1,5 +1,7 @@
-//! The `OpenAPI` 3.1 document, gathered from the routes.
+//! The OpenAPI 3.1 document, gathered from the routes, and the route that serves it.
 
+use actix_web::Responder;
+use actix_web::web::{self, Json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -28,7 +30,7 @@ use utoipa::{Modify, OpenApi};
         super::admin::orders::list,
         super::health::healthz,
         super::health::readyz,
-        super::health::openapi,
+        openapi,
     )
 )]
 struct Document;
@@ -46,6 +48,20 @@ impl Modify for Bearer {
             .get_or_insert_default()
             .add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
+}
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/openapi.json")
+            .route(web::get().to(openapi))
+            .default_service(super::method_not_allowed()),
+    );
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200)))]
+pub async fn openapi() -> impl Responder {
+    Json(document())
 }
 
 pub fn document() -> utoipa::openapi::OpenApi {

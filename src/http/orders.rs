@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody, Object};
 use super::ids;
 use super::problem::{FieldError, Problem};
-use super::wire::{OrderView, Page, PageQuery, PlacedOrder, uuid_of};
+use super::wire::{OrderView, Page, PageQuery, PlacedOrder};
+use super::words::uuid_of;
 use crate::actors::Engine;
 use crate::actors::message::{PlaceOrder, Refusal, Viewer};
 use crate::domain::{

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use super::wire::rfc3339;
+use super::words::{availability_word, rfc3339};
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
 
@@ -381,7 +381,7 @@ fn shortage_json(short: &Shortage) -> Value {
         "product_id": short.product.to_string(),
         "requested": short.requested,
         "available": short.available,
-        "availability": super::wire::availability_word(short.availability),
+        "availability": availability_word(short.availability),
         "holds": short.holds,
         "earliest_deadline": time_or_null(short.earliest_deadline),
     })

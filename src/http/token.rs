@@ -14,8 +14,6 @@ const ISSUER: &str = "layby";
 const AUDIENCE: &str = "layby";
 /// Sets an access token apart from any other token made with the same key.
 const TOKEN_USE: &str = "access";
-/// Bytes of the secret: the output size of HMAC-SHA-256.
-pub const SECRET_BYTES: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,10 +5,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::problem::{FieldError, Problem};
+use super::words::{availability_word, rfc3339, state_word, uuid_of};
 use crate::actors::Listing;
-use crate::domain::{
-    self, Availability, Currency, Order, OrderState, Phase, RefundState, Snapshot, Timestamp,
-};
+use crate::domain::{self, Currency, Order, OrderState, Phase, RefundState, Snapshot, Timestamp};
 
 /// An amount in minor units of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -346,53 +345,6 @@ impl SaleView {
             window: WindowView::view(snapshot, now),
             server_time: rfc3339(now),
         }
-    }
-}
-
-pub fn uuid_of(bits: u128) -> Uuid {
-    Uuid::from_u128(bits)
-}
-
-/// RFC 3339 in UTC, to the microsecond.
-pub fn rfc3339(time: Timestamp) -> String {
-    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_microsecond(micros)
-        .unwrap_or(jiff::Timestamp::MAX)
-        .to_string()
-}
-
-/// `None` for what is not RFC 3339 or lies before 1970.
-pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(Timestamp::from_micros(
-        u64::try_from(time.as_microsecond()).ok()?,
-    ))
-}
-
-pub const fn availability_word(availability: Availability) -> &'static str {
-    match availability {
-        Availability::Available => "available",
-        Availability::AllHeld => "all_held",
-        Availability::SoldOut => "sold_out",
-    }
-}
-
-pub const fn state_word(state: OrderState) -> &'static str {
-    match state {
-        OrderState::Held => "held",
-        OrderState::Paying => "paying",
-        OrderState::CancelRequested => "cancel_requested",
-        OrderState::Paid => "paid",
-        OrderState::Refunding => "refunding",
-        OrderState::Cancelled => "cancelled",
-        OrderState::Expired => "expired",
-        OrderState::PaidUnfulfilled => "paid_unfulfilled",
-        OrderState::Refunded => "refunded",
-        OrderState::Shipped => "shipped",
-        OrderState::Delivered => "delivered",
-        OrderState::Completed => "completed",
-        OrderState::ReturnRequested => "return_requested",
-        OrderState::Returned => "returned",
     }
 }
 

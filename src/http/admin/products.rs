@@ -13,7 +13,8 @@ use crate::domain::{
 };
 use crate::http::extract::{Admin, JsonBody, Object};
 use crate::http::problem::{FieldError, Problem};
-use crate::http::wire::{Money, ProductView, SaleView, parse_rfc3339};
+use crate::http::wire::{Money, ProductView, SaleView};
+use crate::http::words::parse_rfc3339;
 use crate::http::{ids, method_not_allowed};
 
 const NAME_CHARS_MAX: usize = 200;

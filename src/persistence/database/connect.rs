@@ -118,7 +118,8 @@ pub(super) async fn prepare_session(
 }
 
 /// What the projection's connection needs on top: room for the pages that it touches again and again, what is needed to
-/// take back half a statement in memory and not in a file, and few but large checkpoints.
+/// take back half a statement in memory and not in a file, and no checkpoint before a rest or 256 MiB: its fsync would
+/// hold up those of the journal.
 pub(super) async fn prepare_writing(
     engine: Engine,
     connection: &mut AnyConnection,
@@ -127,9 +128,9 @@ pub(super) async fn prepare_writing(
         return Ok(());
     }
     for setting in [
-        "PRAGMA cache_size = -131072",
+        "PRAGMA cache_size = -65536",
         "PRAGMA temp_store = MEMORY",
-        "PRAGMA wal_autocheckpoint = 8000",
+        "PRAGMA wal_autocheckpoint = 65536",
     ] {
         connection.execute(setting).await?;
     }

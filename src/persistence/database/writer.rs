@@ -4,7 +4,7 @@
 //! is unknown ends with its connection, and the position in SQL tells what became of it.
 
 use sqlx::AnyConnection;
-use sqlx::{Any, ConnectOptions, Connection, Transaction};
+use sqlx::{Any, ConnectOptions, Connection, Executor, Transaction};
 
 use super::attempts::PlacedAttempt;
 use super::{AuditRow, Database, Engine, Error, OrderRow};
@@ -50,6 +50,16 @@ impl Writer {
 
     pub(crate) async fn position(&mut self) -> Result<Position, Error> {
         position::read(&mut self.connection).await
+    }
+
+    /// Moves what SQLite's log has gathered into its file; MySQL sees to that by itself.
+    pub(crate) async fn checkpoint(&mut self) -> Result<(), Error> {
+        if self.engine == Engine::Sqlite {
+            self.connection
+                .execute("PRAGMA wal_checkpoint(PASSIVE)")
+                .await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn begin(&mut self) -> Result<WriteTransaction<'_>, Error> {

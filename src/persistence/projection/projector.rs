@@ -62,6 +62,11 @@ impl Projector {
         Ok(Self { writer, position })
     }
 
+    /// For a time when nothing else is to be done.
+    pub(super) async fn rest(&mut self) -> Result<(), Error> {
+        self.writer.checkpoint().await
+    }
+
     /// The last record that SQL has.
     pub fn position(&self) -> Position {
         self.position

@@ -49,6 +49,9 @@ impl Default for Options {
 /// The lowest claim there is, inherited by SQLite's own thread: a rush is for the buyers, and SQL catches up after it.
 const NICENESS: i32 = 19;
 
+/// The rush is over when the journal had nothing new for so many looks.
+const REST_AFTER_IDLE_TURNS: u32 = 20;
+
 /// Why the projection cannot go on. Nothing is lost: the journal has it all.
 #[derive(Debug, thiserror::Error)]
 pub enum StopReason {
@@ -151,16 +154,34 @@ impl Runner {
 
     async fn run(&mut self) -> Result<(), StopReason> {
         let mut records = Records::new();
+        let mut idle_turns = 0;
         while !self.is_asked_to_stop() {
             let read = self.read(&mut records)?;
             if read > 0 {
                 self.project(decode(&records)?).await?;
+                idle_turns = 0;
+            } else {
+                idle_turns += 1;
+            }
+            if idle_turns == REST_AFTER_IDLE_TURNS {
+                self.rest().await;
             }
             if read < self.options.batch_records_max {
                 self.pause(self.options.idle).await;
             }
         }
         Ok(())
+    }
+
+    /// A failure is of no consequence: the next batch meets it too.
+    async fn rest(&mut self) {
+        let Some(projector) = &mut self.projector else {
+            return;
+        };
+        if let Err(error) = projector.rest().await {
+            debug!(%error, "no checkpoint: {error}");
+            self.projector = None;
+        }
     }
 
     fn read(&mut self, records: &mut Records) -> Result<usize, StopReason> {
