@@ -29,6 +29,7 @@ pub(crate) struct Shop {
     /// Whether closing the shop also proves its books.
     proves_books: bool,
     tables: Tables,
+    data_dir: PathBuf,
     directory: TempDir,
 }
 
@@ -131,8 +132,14 @@ impl Shop {
             announced: Vec::new(),
             proves_books: true,
             tables,
+            data_dir: directory.path().join("data"),
             directory,
         }
+    }
+
+    /// Before the first start.
+    pub(crate) fn move_data_dir(&mut self, path: PathBuf) {
+        self.data_dir = path;
     }
 
     // -- the process ---------------------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ impl Shop {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data_dir.clone()
     }
 
     pub(crate) fn journal_dir(&self) -> PathBuf {
@@ -399,6 +406,11 @@ impl Shop {
         ProviderBooks {
             entries: text.lines().filter_map(words).collect(),
         }
+    }
+
+    /// All tables are gone.
+    pub(crate) fn lose_tables(&self) {
+        self.tables.lose();
     }
 
     /// A statement on the tables, past everything that guards them.

@@ -1,5 +1,6 @@
 //! Where a shop keeps its tables: a file, or a database of its own on a MariaDB.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use sqlx::any::install_default_drivers;
@@ -64,6 +65,26 @@ impl Tables {
     /// Tables on a server that ends with its test, and takes them along.
     pub(super) fn lent(url: String) -> Self {
         Self { url, created: None }
+    }
+
+    /// As after a disaster: an empty database in the same place.
+    pub(super) fn lose(&self) {
+        if let Some((server, name)) = &self.created {
+            execute(server, format!("DROP DATABASE {name}"));
+            execute(server, format!("CREATE DATABASE {name}"));
+            return;
+        }
+        let file = self.url.trim_start_matches("sqlite://");
+        for name in [
+            file.to_owned(),
+            format!("{file}-wal"),
+            format!("{file}-shm"),
+        ] {
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => panic!("{name}: {error}"),
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn url(&self) -> &str {

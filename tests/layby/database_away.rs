@@ -1,0 +1,215 @@
+//! The database is killed or hangs in mid-sale: the sale goes on, and the tables catch up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    MariaDb, Registry, Sale, Shop, at_once, eventually, is_long, line, pause, recount, text, trade,
+};
+
+#[test]
+fn a_sale_goes_on_while_the_database_is_dead() {
+    let away = if is_long() { 30 } else { 4 };
+    goes_on(|database, shop| {
+        database.kill();
+        is_degraded(shop);
+        pause(Duration::from_secs(away));
+        is_degraded(shop);
+        database.start_again();
+    });
+}
+
+#[test]
+fn a_sale_goes_on_while_the_database_hangs() {
+    // A batch is given up after 30 s; until then nobody can know that it hangs.
+    let away = if is_long() { 40 } else { 4 };
+    goes_on(|database, _| {
+        database.freeze();
+        pause(Duration::from_secs(away));
+        database.thaw();
+    });
+}
+
+#[test]
+fn a_server_that_dies_while_the_database_is_dead_loses_nothing() {
+    let Some((mut database, mut shop)) = open() else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(100));
+    database.kill();
+    let (alice, bob) = (shop.buyer(), shop.buyer());
+    let order = alice.hold(&lamp, 1);
+    alice.pay(&order, "card").is(201);
+    let other = bob.hold(&lamp, 1);
+    is_degraded(&shop);
+    shop.kill();
+    let (code, said) = shop.fails_to_start();
+    assert!(
+        code == Some(1) && said.contains("database"),
+        "{code:?} {said}"
+    );
+    database.start_again();
+    shop.start();
+    assert_eq!(alice.at(shop.url()).state(&order), "paid");
+    assert_eq!(bob.at(shop.url()).state(&other), "held");
+    shop.catches_up();
+    assert_eq!(shop.units(&lamp), (98, 1, 1));
+}
+
+#[test]
+fn told_to_stop_while_the_database_is_dead_it_ends_in_order() {
+    let Some((mut database, mut shop)) = open() else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(100));
+    database.kill();
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 1);
+    is_degraded(&shop);
+    shop.stop();
+    database.start_again();
+    shop.start();
+    shop.catches_up();
+    assert_eq!(alice.at(shop.url()).state(&order), "held");
+}
+
+#[test]
+fn while_the_database_is_dead_what_needs_it_says_so() {
+    let Some((mut database, mut shop)) = open() else {
+        return;
+    };
+    shop.announce("request failed");
+    let lamp = shop.product(Sale::of(100));
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 1);
+    database.kill();
+    is_degraded(&shop);
+    shop.admin()
+        .get("/v1/admin/orders")
+        .is_refused(503, "temporarily_unavailable");
+    let unknown = format!("/v1/orders/{}", uuid::Uuid::now_v7());
+    alice
+        .get(&unknown)
+        .is_refused(503, "temporarily_unavailable");
+    // What is live is answered from memory.
+    assert_eq!(alice.state(&order), "held");
+    let listed = alice.get("/v1/orders").is(200);
+    assert_eq!(
+        listed["items"].as_array().map(Vec::len),
+        Some(1),
+        "{listed}"
+    );
+    database.start_again();
+    is_ready(&shop);
+    shop.admin().get("/v1/admin/orders").is(200);
+    alice.get(&unknown).is_refused(404, "not_found");
+}
+
+#[test]
+fn when_the_journals_budget_is_spent_no_new_hold_is_taken() {
+    let Some(mut database) = MariaDb::start() else {
+        return;
+    };
+    let mut shop = Shop::closed_at(database.database_url(), &["--journal-budget-mib", "1"]);
+    shop.start();
+    let products: Vec<String> = (0..50).map(|_| shop.product(Sale::of(1_000_000))).collect();
+    let lines: Vec<Value> = products.iter().map(|product| line(product, 1)).collect();
+    let alice = shop.buyer();
+    let live = alice.hold(&products[0], 1);
+    shop.catches_up();
+    database.kill();
+    eventually("a megabyte of journal is written", || {
+        let answers = at_once(&shop.buyers(16), |buyer| {
+            (0..5)
+                .map(|_| buyer.place(&lines))
+                .last()
+                .expect("an answer")
+        });
+        let refused = answers.iter().find(|it| it.status != 201)?;
+        Some(refused.is_refused(503, "database_behind"))
+    });
+    // Who holds may pay, and who has had enough may go.
+    alice.pay(&live, "card").is(201);
+    alice.cancel(&live).is(200);
+    shop.visitor().get("/v1/products").is(200);
+    database.start_again();
+    eventually("the tables have caught up", || {
+        let answer = alice.place(&lines);
+        (answer.status == 201).then_some(())
+    });
+    shop.catches_up();
+}
+
+/// The shop is declared after the database, and gone before it.
+fn open() -> Option<(MariaDb, Shop)> {
+    let database = MariaDb::start()?;
+    let mut shop = Shop::closed_at(database.database_url(), &[]);
+    shop.start();
+    Some((database, shop))
+}
+
+/// Buyers trade while the database is away; afterwards every order is in the tables.
+fn goes_on(away: impl FnOnce(&mut MariaDb, &Shop)) {
+    let Some((mut database, shop)) = open() else {
+        return;
+    };
+    let sale = Sale {
+        hold_seconds: 1_800,
+        ..Sale::of(1_000_000)
+    };
+    let products = [sale, sale].map(|sale| shop.product(sale)).to_vec();
+    let stories = trade(&Registry::of(&shop), &products, 4, || {
+        pause(Duration::from_millis(300));
+        away(&mut database, &shop);
+        pause(Duration::from_millis(300));
+    });
+    assert!(
+        stories.iter().all(|story| !story.was_cut_short()),
+        "everybody was answered"
+    );
+    assert!(stories.len() > 50, "{} orders are no sale", stories.len());
+    is_ready(&shop);
+    shop.catches_up();
+    let ended: Vec<_> = stories
+        .into_iter()
+        .filter_map(|story| story.resume(shop.url()))
+        .collect();
+    recount(&shop, &products, &ended, &shop.provider_books());
+    shop.catches_up();
+    assert_eq!(listed(&shop), ended.len(), "all rows are there");
+}
+
+/// How many orders the tables have.
+fn listed(shop: &Shop) -> usize {
+    let admin = shop.admin();
+    let (mut count, mut after) = (0, String::new());
+    loop {
+        let page = admin
+            .get(&format!("/v1/admin/orders?limit=100{after}"))
+            .is(200);
+        count += page["items"].as_array().map_or(0, Vec::len);
+        match page["next"].as_str() {
+            Some(_) => after = format!("&after={}", text(&page, "next")),
+            None => return count,
+        }
+    }
+}
+
+fn is_degraded(shop: &Shop) {
+    // Only a write shows that it is away.
+    shop.product(Sale::of(1));
+    eventually("it says that it is degraded", || {
+        let readiness = shop.visitor().get("/readyz").is(200);
+        let connected = &readiness["projection"]["connected"];
+        (readiness["status"] == "degraded" && *connected == json!(false)).then_some(())
+    });
+    shop.visitor().get("/healthz").is(200);
+}
+
+fn is_ready(shop: &Shop) {
+    eventually("it says that it is ready", || {
+        let readiness = shop.visitor().get("/readyz").is(200);
+        (readiness["status"] == "ready").then_some(())
+    });
+}

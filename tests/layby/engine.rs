@@ -1,0 +1,527 @@
+//! The engine alone: with a clock that is moved by hand, a provider that speaks when it is told to, and an actor that
+//! is made to crash.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, FutureExt, pending, ready};
+use layby::actors::message::{PaymentReply, PlaceOrder, ProductAct, Refusal, StartPayment, Viewer};
+use layby::actors::{
+    self, Engine, EngineOptions, EngineParts, LiveState, PaymentTimes, Reload, RunningEngine,
+};
+use layby::clock::{Clock, ManualClock, SystemClock};
+use layby::domain::{
+    AdminMark, AttemptId, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, Order, OrderId,
+    OrderState, PaymentAnswer, PaymentOutcome, ProductId, Quantity, RefundState, RequestId,
+    RestockTo, Span, Timestamp, Window, WindowAct,
+};
+use layby::gateways::payment::{Charge, Notice, PaymentProvider, Unclear};
+use layby::persistence::database::{self, Database};
+use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
+use layby::persistence::projection::{self, Projection};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+#[test]
+fn a_late_success_claims_its_unit_again_while_it_is_free() {
+    on_stage(async |stage| {
+        let lamp = stage.product(1).await;
+        let order = stage.paid_too_late(lamp).await;
+        stage.hear(&order, PaymentOutcome::Captured).await;
+        let order = stage.settled(&order, OrderState::Paid).await;
+        assert_eq!(order.attempts[0].refund, RefundState::NotDue);
+        assert_eq!(stage.units(lamp), (0, 0, 1));
+        assert_eq!(stage.bank.refunds(), 0);
+    });
+}
+
+#[test]
+fn a_late_success_whose_unit_is_gone_is_refunded_in_full_once() {
+    on_stage(async |stage| {
+        let lamp = stage.product(1).await;
+        let order = stage.paid_too_late(lamp).await;
+        let next = stage.place(lamp, 1).await.expect("the unit is free");
+        for _ in 0..3 {
+            stage.hear(&order, PaymentOutcome::Captured).await;
+        }
+        let order = stage.settled(&order, OrderState::Refunded).await;
+        assert_eq!(order.attempts[0].refund, RefundState::Done);
+        stage.hear(&order, PaymentOutcome::Declined).await;
+        stage.settled(&order, OrderState::Refunded).await;
+        assert_eq!(stage.bank.refunds(), 1);
+        assert_eq!(stage.state(&next).await, OrderState::Held);
+        assert_eq!(stage.units(lamp), (0, 1, 0));
+    });
+}
+
+#[test]
+fn a_late_success_does_not_lift_a_person_over_the_limit() {
+    on_stage(async |stage| {
+        let lamp = stage.product_with(5, Some(1)).await;
+        let order = stage.paid_too_late(lamp).await;
+        let again = stage
+            .place_for(order.buyer, lamp, 1)
+            .await
+            .expect("their own stale hold is over");
+        stage.hear(&order, PaymentOutcome::Captured).await;
+        stage.settled(&order, OrderState::Refunded).await;
+        assert_eq!(stage.state(&again).await, OrderState::Held);
+        assert_eq!(stage.units(lamp), (4, 1, 0));
+    });
+}
+
+#[test]
+fn a_late_decline_changes_nothing() {
+    on_stage(async |stage| {
+        let lamp = stage.product(1).await;
+        let order = stage.paid_too_late(lamp).await;
+        stage.hear(&order, PaymentOutcome::Declined).await;
+        stage.settled(&order, OrderState::Expired).await;
+        // A success is never ignored, even after a decline.
+        stage.hear(&order, PaymentOutcome::Captured).await;
+        stage.settled(&order, OrderState::Paid).await;
+        assert_eq!((stage.units(lamp), stage.bank.refunds()), ((0, 0, 1), 0));
+    });
+}
+
+#[test]
+fn a_success_after_a_cancellation_that_ran_out_is_refunded() {
+    on_stage(async |stage| {
+        let lamp = stage.product(1).await;
+        let order = stage.place(lamp, 1).await.expect("there is one");
+        stage.pay(&order, "silent").await;
+        let asked = stage
+            .engine
+            .cancel_order(order.id, order.buyer)
+            .await
+            .expect("accepted");
+        assert_eq!(asked.state, OrderState::CancelRequested);
+        stage.clock.advance(Span::from_secs(1_000));
+        stage.running.link().nudge();
+        stage.settled(&order, OrderState::Cancelled).await;
+        assert_eq!(stage.units(lamp), (1, 0, 0));
+        stage.hear(&order, PaymentOutcome::Captured).await;
+        stage
+            .eventually("the money is back", || {
+                (stage.bank.refunds() == 1).then_some(())
+            })
+            .await;
+        stage.settled(&order, OrderState::Cancelled).await;
+        assert_eq!(stage.units(lamp), (1, 0, 0));
+    });
+}
+
+#[test]
+fn a_clock_that_goes_back_neither_extends_nor_revives_a_hold() {
+    on_stage(async |stage| {
+        let lamp = stage.product(2).await;
+        let began = stage.clock.now();
+        let stale = stage.place(lamp, 1).await.expect("there are two");
+        stage.clock.advance(Span::from_secs(3_600));
+        let later = stage.place(lamp, 1).await.expect("both are free");
+        assert_eq!(stage.state(&stale).await, OrderState::Expired);
+        stage.clock.set(began);
+        assert_eq!(stage.state(&stale).await, OrderState::Expired);
+        let last = stage.place(lamp, 1).await.expect("one is free");
+        assert!(last.placed_at >= later.placed_at, "time went back");
+        assert_eq!(stage.units(lamp), (0, 2, 0));
+    });
+}
+
+#[test]
+fn a_crashed_actor_is_rebuilt_and_nobody_else_notices() {
+    on_stage(async |stage| {
+        let (broken, whole) = (stage.product(100).await, stage.product(1_000).await);
+        let mut accepted = Vec::new();
+        for number in 0..10 {
+            let order = stage.place(broken, 1).await.expect("there are enough");
+            if number % 2 == 0 {
+                stage.pay(&order, "card").await;
+            }
+            accepted.push((order.id, order.buyer));
+        }
+        let pending = stage.place(broken, 1).await.expect("there are enough");
+        stage.pay(&pending, "silent").await;
+        let before = stage.units(broken);
+        let states = stage.states(&accepted).await;
+
+        for crash in 1..=3 {
+            assert_eq!(
+                stage.engine.break_product(broken).await.err(),
+                Some(Refusal::Recovering)
+            );
+            stage
+                .place(whole, 1)
+                .await
+                .expect("another product is not concerned");
+            assert_eq!(stage.crashes(), crash);
+            stage.comes_back(broken).await;
+            assert_eq!(stage.states(&accepted).await, states);
+        }
+        let placed_since = 3;
+        let after = stage.units(broken);
+        assert_eq!(
+            (after.0, after.1, after.2),
+            (before.0 - placed_since, before.1 + placed_since, before.2)
+        );
+        assert_eq!(stage.units(whole), (997, 3, 0));
+        stage.hear(&pending, PaymentOutcome::Captured).await;
+        stage.settled(&pending, OrderState::Paid).await;
+    });
+}
+
+#[test]
+fn an_actor_that_crashes_under_load_takes_back_no_answer() {
+    on_stage(async |stage| {
+        let (broken, whole) = (stage.product(100_000).await, stage.product(100_000).await);
+        let mut accepted = Vec::new();
+        let mut on_whole = 0;
+        for round in 0..200 {
+            if round % 40 == 20 {
+                stage
+                    .engine
+                    .break_product(broken)
+                    .await
+                    .expect_err("it crashes");
+            }
+            match stage.place(broken, 1).await {
+                Ok(order) => accepted.push((order.id, order.buyer)),
+                Err(refusal) => assert_eq!(refusal, Refusal::Recovering),
+            }
+            match stage.place(whole, 1).await {
+                Ok(_) => on_whole += 1,
+                // The slice of buyers that the broken order belongs to.
+                Err(refusal) => assert_eq!(refusal, Refusal::Recovering),
+            }
+        }
+        stage.comes_back(broken).await;
+        assert_eq!(stage.crashes(), 5);
+        let states = stage.states(&accepted).await;
+        assert!(
+            states.iter().all(|state| *state == OrderState::Held),
+            "{states:?}"
+        );
+        assert_eq!(stage.units(broken).1, accepted.len() as u64 + 1);
+        assert_eq!(stage.units(whole).1, on_whole);
+        assert!(
+            on_whole >= 190,
+            "others were kept waiting: {on_whole} of 200"
+        );
+    });
+}
+
+// -- the stage ---------------------------------------------------------------------------------------------------
+
+struct Stage {
+    running: RunningEngine,
+    engine: Engine,
+    clock: ManualClock,
+    bank: Arc<Bank>,
+    notices: mpsc::Sender<Notice>,
+    projection: Projection,
+    database: Database,
+    _directory: TempDir,
+}
+
+/// Takes the money at once from `card`, and says nothing about anything else until it is told to.
+#[derive(Debug, Default)]
+struct Bank {
+    refunded: Mutex<Vec<AttemptId>>,
+}
+
+impl PaymentProvider for Bank {
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>> {
+        match &*charge.method {
+            "card" => ready(Ok(PaymentOutcome::Captured)).boxed(),
+            _ => pending().boxed(),
+        }
+    }
+
+    fn look_up(&self, _: AttemptId) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
+        ready(Err(Unclear("the line is busy".into()))).boxed()
+    }
+
+    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>> {
+        self.refunded.lock().push(charge.attempt);
+        ready(Ok(())).boxed()
+    }
+}
+
+impl Bank {
+    fn refunds(&self) -> usize {
+        self.refunded.lock().len()
+    }
+}
+
+fn on_stage(play: impl AsyncFnOnce(&Stage)) {
+    actix_web::rt::System::new().block_on(async {
+        let stage = Stage::set_up().await;
+        play(&stage).await;
+        stage.take_down().await;
+    });
+}
+
+impl Stage {
+    async fn set_up() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk = RealDisk::create(directory.path().join("journal")).expect("a directory");
+        let options = Options {
+            segment_bytes: 1 << 20,
+            ..Options::default()
+        };
+        let (journal, _) = FileJournal::open(disk, options).expect("a new journal");
+        let url = format!("sqlite://{}", directory.path().join("tables.db").display());
+        let database = Database::connect(&url, database::Options::default())
+            .await
+            .expect("a database");
+        database.migrate().await.expect("tables");
+        let live = database.load_live(Timestamp::ZERO).await.expect("read");
+        let reader = journal.reader(live.position).expect("a reader");
+        let projection =
+            Projection::start(reader, database.clone(), projection::Options::default())
+                .expect("a projection");
+        let clock = ManualClock::at(SystemClock.now());
+        let bank = Arc::new(Bank::default());
+        let (notices, heard) = mpsc::channel(16);
+        let progress = projection.progress().clone();
+        let running = actors::start(EngineParts {
+            journal: Box::new(journal),
+            live: live.into(),
+            clock: Arc::new(clock.clone()),
+            provider: Arc::<Bank>::clone(&bank),
+            notices: Some(heard),
+            options: EngineOptions {
+                payment_times: PaymentTimes {
+                    answer_within: Duration::from_millis(30),
+                    ..PaymentTimes::default()
+                },
+                ..EngineOptions::default()
+            },
+            reload: reload(database.clone()),
+            projected: Box::new(move || progress.position()),
+            on_journal_failure: Box::new(|error| panic!("the journal failed: {error}")),
+        })
+        .expect("an engine");
+        let engine = running.link().connect();
+        Self {
+            running,
+            engine,
+            clock,
+            bank,
+            notices,
+            projection,
+            database,
+            _directory: directory,
+        }
+    }
+
+    /// The tables must add up, too.
+    async fn take_down(self) {
+        let last = self.running.close().await.expect("sealed");
+        self.projection
+            .progress()
+            .wait_for(last)
+            .await
+            .expect("followed");
+        self.projection.stop().expect("stopped");
+        let faults = database::verify_books(&self.database).await.expect("read");
+        assert_eq!(faults, Vec::<String>::new());
+        self.database.close().await;
+    }
+
+    async fn product(&self, stock: u64) -> ProductId {
+        self.product_with(stock, None).await
+    }
+
+    /// On sale, with holds of ten seconds.
+    async fn product_with(&self, stock: u64, per_person_limit: Option<u32>) -> ProductId {
+        let id = ProductId::new(unique());
+        let register = ProductAct::Register {
+            details: Details {
+                name: "Lamp".into(),
+                description: "".into(),
+                image_url: None,
+                price: Money {
+                    amount: 39_000,
+                    currency: Currency::parse("KRW").expect("a currency"),
+                },
+            },
+            restock_to: RestockTo::Available,
+            total: stock,
+        };
+        let window = Window {
+            per_person_limit,
+            hold_ttl: Span::from_secs(10),
+            ..Window::open_from(self.clock.now())
+        };
+        for act in [
+            register,
+            ProductAct::Window(WindowAct::Schedule, Some(window)),
+        ] {
+            let mark = AdminMark {
+                admin: BuyerId::new(1),
+                request: RequestId::new(unique()),
+            };
+            self.engine
+                .change_product(id, mark, act)
+                .await
+                .expect("changed");
+        }
+        id
+    }
+
+    async fn place(&self, product: ProductId, quantity: u32) -> Result<Box<Order>, Refusal> {
+        self.place_for(BuyerId::new(unique()), product, quantity)
+            .await
+    }
+
+    async fn place_for(
+        &self,
+        buyer: BuyerId,
+        product: ProductId,
+        quantity: u32,
+    ) -> Result<Box<Order>, Refusal> {
+        let place = PlaceOrder {
+            order: OrderId::for_buyer(unique(), buyer),
+            buyer,
+            key: KeyHash::new(unique()),
+            fingerprint: Fingerprint(0),
+            address: None,
+            lines: vec![(product, Quantity::new(quantity).expect("a quantity"))],
+        };
+        self.engine.place_order(place).await
+    }
+
+    async fn pay(&self, order: &Order, method: &str) -> Box<PaymentReply> {
+        let start = StartPayment {
+            order: order.id,
+            buyer: order.buyer,
+            attempt: AttemptId::new(unique()),
+            key: KeyHash::new(unique()),
+            fingerprint: Fingerprint(0),
+            method: method.into(),
+        };
+        self.engine.start_payment(start).await.expect("a payment")
+    }
+
+    /// An order whose payment nobody has heard of when its time is over.
+    async fn paid_too_late(&self, product: ProductId) -> Box<Order> {
+        let order = self.place(product, 1).await.expect("there is one");
+        let reply = self.pay(&order, "silent").await;
+        assert_eq!(reply.answer, PaymentAnswer::Pending);
+        // Ten seconds of hold, and two minutes because a payment has begun.
+        self.clock.advance(Span::from_secs(129));
+        assert_eq!(self.state(&order).await, OrderState::Paying);
+        self.clock.advance(Span::from_secs(2));
+        self.running.link().nudge();
+        self.settled(&order, OrderState::Expired).await
+    }
+
+    /// The provider sends a notice about the last attempt.
+    async fn hear(&self, order: &Order, outcome: PaymentOutcome) {
+        let order = self.order(order).await;
+        let notice = Notice {
+            order: order.id,
+            attempt: order.attempts.last().expect("an attempt").id,
+            outcome,
+        };
+        self.notices.send(notice).await.expect("somebody listens");
+        // Whoever asks after this is answered after the notice was taken in, or asks again.
+        tokio::task::yield_now().await;
+    }
+
+    async fn order(&self, order: &Order) -> Box<Order> {
+        self.engine
+            .order(order.id, Viewer::Shop)
+            .await
+            .expect("known")
+    }
+
+    async fn state(&self, order: &Order) -> OrderState {
+        self.order(order).await.state
+    }
+
+    async fn states(&self, orders: &[(OrderId, BuyerId)]) -> Vec<OrderState> {
+        let mut states = Vec::new();
+        for (order, buyer) in orders {
+            let order = self
+                .engine
+                .order(*order, Viewer::Buyer(*buyer))
+                .await
+                .expect("known");
+            states.push(order.state);
+        }
+        states
+    }
+
+    /// Waits for the state, and a moment longer for what might still undo it.
+    async fn settled(&self, order: &Order, state: OrderState) -> Box<Order> {
+        let began = Instant::now();
+        let mut seen = self.order(order).await;
+        while seen.state != state {
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "{:?}, not {state:?}",
+                seen.state
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            seen = self.order(order).await;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let seen = self.order(order).await;
+        assert_eq!(seen.state, state, "it did not stay");
+        seen
+    }
+
+    async fn eventually<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "never: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the product takes orders again; takes one.
+    async fn comes_back(&self, product: ProductId) {
+        let began = Instant::now();
+        while let Err(refusal) = self.place(product, 1).await {
+            assert_eq!(refusal, Refusal::Recovering);
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "it is never rebuilt"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Available, held and sold units, as everybody sees them.
+    fn units(&self, product: ProductId) -> (u64, u64, u64) {
+        let stock = self.engine.board().snapshot(product).expect("known").stock;
+        (stock.available, stock.held, stock.sold)
+    }
+
+    fn crashes(&self) -> u64 {
+        self.running
+            .link()
+            .counters()
+            .actor_crashes
+            .load(Ordering::Relaxed)
+    }
+}
+
+fn reload(database: Database) -> Reload {
+    Arc::new(move || -> BoxFuture<'static, anyhow::Result<LiveState>> {
+        let database = database.clone();
+        async move { Ok(database.load_live(Timestamp::ZERO).await?.into()) }.boxed()
+    })
+}
+
+fn unique() -> u128 {
+    Uuid::now_v7().as_u128()
+}
