@@ -204,6 +204,10 @@ impl ServeOptions {
     fn engine(&self) -> anyhow::Result<EngineOptions> {
         let defaults = EngineOptions::default();
         let times = PaymentTimes::default();
+        ensure!(
+            self.in_flight_max != Some(0) && self.payments_pending_max != Some(0),
+            "in_flight_max and payments_pending_max must be at least 1"
+        );
         Ok(EngineOptions {
             in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
             payments_pending_max: self

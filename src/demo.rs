@@ -2,6 +2,9 @@
 //!
 //! It is made through the engine like everything else. A second start keeps the products and renews the tokens.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -171,7 +174,7 @@ impl Shop<'_> {
             attempt: AttemptId::new(unique()),
             key: KeyHash::new(unique()),
             fingerprint: Fingerprint(0),
-            method: "card".into(),
+            method: "card_ok".into(),
         };
         let paid = self.engine.start_payment(pay).await;
         paid.map(|_| ()).map_err(refused)
@@ -207,9 +210,13 @@ fn hash(password: &str) -> anyhow::Result<Box<str>> {
 /// Whole or not at all: a load test may read it at any moment.
 fn write(path: &Path, demo: &Demo) -> anyhow::Result<()> {
     let unfinished = path.with_extension("json.part");
-    std::fs::write(&unfinished, serde_json::to_vec_pretty(demo)?)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&unfinished, mode)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    file.write_all(&serde_json::to_vec_pretty(demo)?)?;
     std::fs::rename(&unfinished, path)?;
     Ok(())
 }

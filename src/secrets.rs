@@ -49,12 +49,21 @@ fn create(path: &Path) -> io::Result<Vec<u8>> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
     }
     let secret: [u8; SECRET_BYTES] = rand::rng().random();
+    // Whole or not at all: a short key would keep the next start from succeeding.
+    let unfinished = path.with_extension(format!("{}.part", std::process::id()));
     let mut file = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&unfinished)?;
     file.write_all(&secret)?;
     file.sync_all()?;
-    Ok(secret.to_vec())
+    // A link does not replace: of two processes that start together, one makes the key and both use it.
+    let made = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
+        made => made.map(|()| secret.to_vec()),
+    }
 }

@@ -1,5 +1,7 @@
 //! Putting the parts together: store, journal, engine, projection, HTTP; and taking them apart in order.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,9 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::actors::{self, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError};
+use crate::actors::{
+    self, EngineFailure, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
@@ -18,16 +22,9 @@ use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::token::{TokenIssuer, TokenVerifier};
 use crate::http::{self, HttpParts};
 use crate::persistence::database::{self, Database, Loaded};
-use crate::persistence::journal::{
-    FileJournal, Journal, JournalError, Options, Position, RealDisk,
-};
+use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
 use crate::persistence::projection::{self, Projection};
 use crate::secrets;
-
-/// The journal failed while serving; the process must end and start again from what is on the disk.
-#[derive(Debug, thiserror::Error)]
-#[error("the journal failed while running: {0}")]
-pub struct JournalFailed(String);
 
 /// How long SQL is given to catch up when the server stops; the journal has the rest.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
@@ -38,7 +35,7 @@ pub struct Service {
     engine: RunningEngine,
     projection: Projection,
     database: Database,
-    journal_failure: watch::Receiver<Option<String>>,
+    engine_failure: watch::Receiver<Option<EngineFailure>>,
 }
 
 /// Serves until told to stop.
@@ -69,12 +66,12 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let running = tokio::spawn(server);
     let failure = tokio::select! {
         () = stop => None,
-        failure = journal_failure(&mut service.journal_failure) => failure,
+        failure = engine_failure(&mut service.engine_failure) => failure,
     };
     handle.stop(failure.is_none()).await;
     running.await??;
     match failure {
-        Some(error) => Err(JournalFailed(error).into()),
+        Some(failure) => Err(failure.into()),
         None => service.close().await,
     }
 }
@@ -91,13 +88,13 @@ impl Service {
         let reader = journal.reader(loaded.position)?;
         let projection =
             Projection::start(reader, database.clone(), projection::Options::default())?;
-        let (failure, journal_failure) = watch::channel(None);
+        let (failure, engine_failure) = watch::channel(None);
         let engine = start_engine(settings, journal, loaded, &database, &projection, failure)?;
         Ok(Self {
             engine,
             projection,
             database,
-            journal_failure,
+            engine_failure,
         })
     }
 
@@ -113,7 +110,7 @@ impl Service {
     /// Ends in order: what was admitted is finished, the journal sealed, SQL given a moment to follow.
     pub async fn close(self) -> anyhow::Result<()> {
         let closed = self.engine.close().await;
-        let last = closed.map_err(|error| JournalFailed(error.to_string()))?;
+        let last = closed.map_err(|error| EngineFailure::Journal(error.to_string()))?;
         let caught_up = self.projection.progress().wait_for(last);
         if tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
             .await
@@ -146,7 +143,11 @@ pub(crate) async fn open_database(settings: &StoreSettings) -> anyhow::Result<Da
 }
 
 pub(crate) fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data_dir).with_context(|| {
+    let directory = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
+    directory.with_context(|| {
         format!(
             "cannot create the data directory `{}`; choose another with --data-dir",
             data_dir.display()
@@ -162,11 +163,12 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")
 }
 
-/// Live state as SQL has it, with the settled orders of the last day, whose idempotency keys are still kept.
+/// Live state as SQL has it, with the settled orders of the last two days: the keys of one are still kept, and
+/// the journal after the position may speak of those that were kept when it was written.
 pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error> {
-    const DAY_US: u64 = 86_400_000_000;
+    const TWO_DAYS_US: u64 = 2 * 86_400_000_000;
     let now = SystemClock.now().as_micros();
-    let keep_since = Timestamp::from_micros(now.saturating_sub(DAY_US));
+    let keep_since = Timestamp::from_micros(now.saturating_sub(TWO_DAYS_US));
     database.load_live(keep_since).await
 }
 
@@ -209,7 +211,7 @@ fn start_engine(
     loaded: Loaded,
     database: &Database,
     projection: &Projection,
-    failure: watch::Sender<Option<String>>,
+    failure: watch::Sender<Option<EngineFailure>>,
 ) -> anyhow::Result<RunningEngine> {
     let books = settings.store.data_dir.join("sandbox-books.log");
     let (provider, notices) = Sandbox::open(settings.sandbox, Some(&books))
@@ -226,8 +228,8 @@ fn start_engine(
             let progress = projection.progress().clone();
             Box::new(move || progress.position())
         },
-        on_journal_failure: Box::new(move |error: &JournalError| {
-            failure.send_replace(Some(error.to_string()));
+        on_failure: Box::new(move |error| {
+            failure.send_replace(Some(error));
         }),
     })?;
     Ok(engine)
@@ -237,7 +239,7 @@ fn lag(projection: &Projection) -> Lag {
     let progress = projection.progress().clone();
     Arc::new(move || ProjectionHealth {
         position: progress.position().get(),
-        connected: !progress.is_away(),
+        connected: !progress.is_away() && !progress.has_ended(),
     })
 }
 
@@ -248,7 +250,9 @@ fn reload(database: Database) -> Reload {
     })
 }
 
-async fn journal_failure(failed: &mut watch::Receiver<Option<String>>) -> Option<String> {
+async fn engine_failure(
+    failed: &mut watch::Receiver<Option<EngineFailure>>,
+) -> Option<EngineFailure> {
     match failed.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone(),
         Err(_engine_gone) => std::future::pending().await,

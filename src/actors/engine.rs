@@ -133,7 +133,7 @@ impl Engine {
 
     /// Time as the engine stamps it, to the microsecond, for windows and countdowns.
     pub fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        self.shared.now()
     }
 
     pub fn link(&self) -> EngineLink {

@@ -16,7 +16,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Spaw
 use futures_util::future::BoxFuture;
 use smallvec::{SmallVec, smallvec};
 
-use super::cell::Cell;
+use super::cell::{Broken, Cell};
 use super::inbox::{Envelope, Shared, Wake};
 use super::message::{Answer, Command, Effect, Refusal, ReplyTo};
 use super::turn::Turn;
@@ -39,8 +39,17 @@ pub(crate) type Rebuild = Box<
 /// How far SQL has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
 
-/// Told once when the journal fails; the process should end.
-pub(crate) type OnFailure = Box<dyn Fn(&JournalError) + Send>;
+/// Why the engine stopped for good; the process should end.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineFailure {
+    #[error("the journal failed while running: {0}")]
+    Journal(String),
+    #[error("the engine broke one of its own rules and stopped: {0}")]
+    Rules(String),
+}
+
+/// Told once when the engine stops for good.
+pub(crate) type OnFailure = Box<dyn Fn(EngineFailure) + Send>;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HostLimits {
@@ -68,8 +77,6 @@ pub(crate) struct EngineActor {
     projected: Projected,
     on_failure: OnFailure,
     limits: HostLimits,
-    /// Engine time never goes back, whatever the wall clock does.
-    last_now: Timestamp,
     alarm: Option<(Timestamp, SpawnHandle)>,
     seal_alarm: Option<SpawnHandle>,
     upkeep: Upkeep,
@@ -110,10 +117,13 @@ impl EngineActor {
     const SEAL_AFTER_IDLE: Duration = Duration::from_millis(5);
     /// After so many turns without a pause the thread's other tasks get theirs: timers, upkeep, shutdown.
     const TURNS_AT_ONCE_MAX: u32 = 64;
+    const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+    const LOOK_AT_BROKEN_EVERY: Duration = Duration::from_millis(100);
     const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 
     pub(crate) fn new(parts: HostParts) -> Self {
         let effects = parts.cell.unfinished_effects();
+        parts.shared.stamp(parts.cell.latest_stamp());
         Self {
             shared: parts.shared,
             cell: parts.cell,
@@ -128,7 +138,6 @@ impl EngineActor {
             projected: parts.projected,
             on_failure: parts.on_failure,
             limits: parts.limits,
-            last_now: Timestamp::ZERO,
             alarm: None,
             seal_alarm: None,
             upkeep: Upkeep::default(),
@@ -137,7 +146,20 @@ impl EngineActor {
     }
 
     /// Turns until there is nothing left to do, then sleeps.
+    ///
+    /// A panic outside an actor's own turn says that the state breaks a rule: the engine stops rather than go on.
     fn run(&mut self, context: &mut Context<Self>) {
+        let turns = catch_unwind(AssertUnwindSafe(|| self.take_turns(context)));
+        if let Err(panic) = turns {
+            self.fail(EngineFailure::Rules(said_by(panic.as_ref())));
+            return;
+        }
+        self.mend_if_broken(context);
+        self.set_alarm(context);
+        self.set_seal_alarm(context);
+    }
+
+    fn take_turns(&mut self, context: &mut Context<Self>) {
         for turn in 0.. {
             let mut commands = std::mem::take(&mut self.commands);
             self.shared.take_commands(&mut commands);
@@ -151,9 +173,6 @@ impl EngineActor {
                 break;
             }
         }
-        self.mend_if_broken(context);
-        self.set_alarm(context);
-        self.set_seal_alarm(context);
     }
 
     /// One batch. `false` if there was nothing to do.
@@ -189,6 +208,7 @@ impl EngineActor {
         let outcome = catch_unwind(AssertUnwindSafe(|| cell.handle(command, reply_to, turn)));
         if outcome.is_err() {
             self.note_crash(&concerned);
+            self.cell.forget_waiter(reply_to);
             self.turn.answer(reply_to, Err(Refusal::Recovering));
         }
     }
@@ -214,7 +234,7 @@ impl EngineActor {
     fn commit(&mut self) {
         if !self.turn.batch.is_empty() {
             if let Err(error) = self.journal.append(&self.turn.batch) {
-                return self.fail(&error);
+                return self.fail(EngineFailure::Journal(error.to_string()));
             }
             let counters = &self.shared.counters;
             let records = u64::try_from(self.turn.batch.len()).unwrap_or(u64::MAX);
@@ -233,6 +253,10 @@ impl EngineActor {
             board.note_placed(placed.key, placed.buyer, products);
         }
         for (product, ()) in self.turn.touched.drain() {
+            // A product that crashed in mid-change shows what was durable until it is rebuilt.
+            if self.cell.is_product_broken(product) {
+                continue;
+            }
             if let Some((_, product)) = self.cell.snapshot(product) {
                 board.publish(product);
             }
@@ -272,9 +296,9 @@ impl EngineActor {
         }
     }
 
-    /// The journal failed: nothing of this turn is promised, and nothing will be until a restart has read the disk.
-    fn fail(&mut self, error: &JournalError) {
-        tracing::error!(error = %error, "the journal failed; no order is taken until a restart");
+    /// Nothing of this turn is promised, and nothing will be until a restart has read the disk.
+    fn fail(&mut self, failure: EngineFailure) {
+        tracing::error!(error = %failure, "{failure}; no order is taken until a restart");
         self.failed = true;
         self.shared.fail();
         for (_, answer) in &mut self.turn.answers {
@@ -282,7 +306,7 @@ impl EngineActor {
         }
         self.turn.effects.clear();
         self.deliver();
-        (self.on_failure)(error);
+        (self.on_failure)(failure);
     }
 
     fn is_over_budget(&self) -> bool {
@@ -291,16 +315,18 @@ impl EngineActor {
     }
 
     fn now(&mut self) -> Timestamp {
-        self.last_now = self.last_now.max(self.shared.clock.now());
-        self.last_now
+        self.shared.stamp(Timestamp::ZERO)
     }
 
     // -- crashed actors ------------------------------------------------------------------------------------------
 
+    /// Whatever the command touched may be half changed; so may what others touched in the same turn, which is rebuilt
+    /// with the rest.
     fn note_crash(&mut self, concerned: &Concerned) {
         let counters = &self.shared.counters;
         counters.actor_crashes.fetch_add(1, Ordering::Relaxed);
-        let products = concerned.products(&self.cell);
+        let mut products = concerned.products(&self.cell);
+        products.extend(self.turn.touched.keys());
         tracing::error!(
             products = ?products,
             order.id = ?concerned.order,
@@ -310,36 +336,47 @@ impl EngineActor {
     }
 
     fn mend_if_broken(&mut self, context: &mut Context<Self>) {
-        if self.rebuilding || self.failed || !self.cell.has_broken() {
+        let broken = self.cell.broken();
+        if self.rebuilding || self.failed || broken.is_empty() {
             return;
         }
         self.rebuilding = true;
         match self.journal.reader((self.projected)()) {
             Ok(reader) => {
-                let rebuilt = (self.rebuild)(reader, self.journal.position());
-                context.spawn(rebuilt.into_actor(self).map(Self::mend));
+                let rebuilt = (self.rebuild)(reader, self.journal.position()).into_actor(self);
+                let mended =
+                    rebuilt.map(move |rebuilt, host, context| host.mend(rebuilt, &broken, context));
+                context.spawn(mended);
             }
-            Err(error) => Self::mend(Err(error.into()), self, context),
+            Err(error) => self.mend(Err(error.into()), &broken, context),
         }
     }
 
-    fn mend(rebuilt: anyhow::Result<Cell>, host: &mut Self, context: &mut Context<Self>) {
-        host.rebuilding = false;
+    fn mend(
+        &mut self,
+        rebuilt: anyhow::Result<Cell>,
+        broken: &Broken,
+        context: &mut Context<Self>,
+    ) {
+        self.rebuilding = false;
+        if self.failed {
+            return;
+        }
         match rebuilt {
             Ok(cell) => {
-                host.cell.mend(cell);
-                let products: Vec<ProductId> =
-                    host.cell.products().map(|product| product.id).collect();
-                for product in products {
-                    host.turn.touch(product);
+                self.cell.mend(cell, broken);
+                self.effects.extend(self.cell.unfinished_effects_of(broken));
+                for product in self.cell.products() {
+                    self.turn.touched.insert(product.id, ());
                 }
-                host.publish();
+                self.publish();
+                self.release_effects();
                 tracing::info!("the crashed actors are back in service");
-                host.run(context);
+                self.run(context);
             }
             Err(error) => {
                 tracing::error!(error = %error, "rebuilding crashed actors failed; trying again");
-                context.run_later(Duration::from_secs(1), |host, context| {
+                context.run_later(Self::REBUILD_AGAIN_AFTER, |host, context| {
                     host.mend_if_broken(context);
                 });
             }
@@ -358,7 +395,11 @@ impl EngineActor {
             context.cancel_future(alarm);
         }
         let Some(due) = next else { return };
-        let wait = Duration::from_micros(due.since(self.shared.clock.now()).as_micros());
+        let mut wait = Duration::from_micros(due.since(self.shared.now()).as_micros());
+        if !self.cell.broken().is_empty() {
+            // What is due may be out of service; looking at it all the time would not help.
+            wait = wait.max(Self::LOOK_AT_BROKEN_EVERY);
+        }
         let alarm = context.run_later(wait, |host, context| {
             host.alarm = None;
             host.run(context);
@@ -382,7 +423,7 @@ impl EngineActor {
             return;
         }
         if let Err(error) = self.journal.seal() {
-            self.fail(&error);
+            self.fail(EngineFailure::Journal(error.to_string()));
         }
     }
 
@@ -439,6 +480,14 @@ impl Handler<Close> for EngineActor {
         self.journal.seal()?;
         Ok(self.journal.position())
     }
+}
+
+/// What a panic said.
+pub(crate) fn said_by(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("an assertion failed")
+        .to_owned()
 }
 
 /// Whose state a command may have half changed if it crashes.

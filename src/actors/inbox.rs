@@ -14,6 +14,7 @@ use super::board::Board;
 use super::lane::Lane;
 use super::message::{Command, Refusal, ReplyTo};
 use crate::clock::Clock;
+use crate::domain::Timestamp;
 
 /// Says that the inbox has something. One is enough, however much there is.
 #[derive(Message, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Once set, nothing is promised any more.
     failed: AtomicBool,
     closing: AtomicBool,
+    /// The last stamp of the engine, in microseconds: what is said about windows must not be older.
+    engine_now_us: AtomicU64,
     in_flight: AtomicUsize,
     in_flight_max: usize,
     engine: OnceLock<Recipient<Wake>>,
@@ -64,6 +67,7 @@ impl Shared {
             asleep: AtomicBool::new(true),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            engine_now_us: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             in_flight_max,
             engine: OnceLock::new(),
@@ -96,6 +100,19 @@ impl Shared {
 
     pub(crate) fn lane(&self, number: u32) -> Option<Arc<Lane>> {
         self.lanes.lock().get(number as usize).cloned()
+    }
+
+    /// Engine time: the wall clock, but never before anything that has happened.
+    pub(crate) fn now(&self) -> Timestamp {
+        let stamped = Timestamp::from_micros(self.engine_now_us.load(Ordering::Relaxed));
+        self.clock.now().max(stamped)
+    }
+
+    /// Takes the next stamp; only the engine does, and the state it starts from.
+    pub(crate) fn stamp(&self, at_least: Timestamp) -> Timestamp {
+        let now = self.now().max(at_least);
+        self.engine_now_us.store(now.as_micros(), Ordering::Relaxed);
+        now
     }
 
     pub(crate) fn has_failed(&self) -> bool {

@@ -129,6 +129,21 @@ pub struct PaymentReply {
     pub deadline: crate::domain::Timestamp,
 }
 
+impl PaymentReply {
+    /// The answer to an attempt, once there is one.
+    pub fn of(order: &Order, attempt: AttemptId) -> Option<Self> {
+        let known = order.attempt(attempt)?;
+        Some(Self {
+            order: order.id,
+            attempt,
+            method: known.method.clone(),
+            amount: order.money(),
+            answer: known.answer?,
+            deadline: order.deadline,
+        })
+    }
+}
+
 /// Why a command got no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

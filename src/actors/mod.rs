@@ -28,6 +28,7 @@ mod turn;
 
 pub use board::{Board, Listing};
 pub use engine::{Engine, EngineLink};
+pub use host::EngineFailure;
 pub use inbox::Counters;
 pub use payment::PaymentTimes;
 pub use startup::{

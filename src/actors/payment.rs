@@ -128,10 +128,7 @@ impl Desk {
             Ok(outcome) => self.settle(&order, outcome),
             Err(unclear) => {
                 tracing::warn!(attempt.id = %order.attempt, error = %unclear, "payment deferred");
-                self.engine.tell(Command::DeferPayment {
-                    order: order.order,
-                    attempt: order.attempt,
-                });
+                self.defer(&order);
                 self.look_up(order).await;
             }
         }
@@ -153,6 +150,7 @@ impl Desk {
                 }
                 Err(unclear) => {
                     tracing::debug!(attempt.id = %order.attempt, error = %unclear, "look-up unclear");
+                    self.defer(&order);
                 }
             }
             pause = (pause * 2).min(self.times.retry_last);
@@ -180,6 +178,14 @@ impl Desk {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(self.times.retry_last);
         }
+    }
+
+    /// Whoever waits for the first answer is told that it takes longer; said twice, it changes nothing.
+    fn defer(&self, order: &ProviderOrder) {
+        self.engine.tell(Command::DeferPayment {
+            order: order.order,
+            attempt: order.attempt,
+        });
     }
 
     fn settle(&self, order: &ProviderOrder, outcome: PaymentOutcome) {

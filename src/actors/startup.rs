@@ -1,5 +1,6 @@
 //! Bringing an engine to life: the state as SQL has it, the journal after it, then the threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Arbiter};
@@ -9,7 +10,9 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::cell::Cell;
 use super::engine::EngineLink;
-use super::host::{Close, EffectSink, EngineActor, HostLimits, HostParts, Rebuild};
+use super::host::{
+    Close, EffectSink, EngineActor, EngineFailure, HostLimits, HostParts, Rebuild, said_by,
+};
 use super::inbox::Shared;
 use super::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::clock::Clock;
@@ -66,8 +69,8 @@ pub struct EngineParts {
     pub reload: Reload,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
-    /// Called once if the journal fails.
-    pub on_journal_failure: Box<dyn Fn(&JournalError) + Send>,
+    /// Called once if the engine stops for good.
+    pub on_failure: Box<dyn Fn(EngineFailure) + Send>,
 }
 
 impl std::fmt::Debug for EngineParts {
@@ -90,6 +93,9 @@ pub enum StartError {
         position: Position,
         source: CodecError,
     },
+    /// The checksum is right, so an earlier release wrote it, or somebody did by hand.
+    #[error("record {position} of the journal breaks the rules: {rule}")]
+    Impossible { position: Position, rule: String },
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -153,7 +159,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         effect_sink: effect_sink(payments),
         rebuild: rebuilder(parts.reload, options.payments_pending_max),
         projected: parts.projected,
-        on_failure: parts.on_journal_failure,
+        on_failure: parts.on_failure,
         limits: HostLimits {
             journal_budget_bytes: options.journal_budget_bytes,
             due_per_turn_max: 2_000,
@@ -227,7 +233,11 @@ fn replay(
         for (position, record) in records.iter().filter(|(position, _)| *position > base) {
             let event =
                 codec::decode(record).map_err(|source| StartError::Codec { position, source })?;
-            cell.apply(position.get(), &event);
+            let applied = catch_unwind(AssertUnwindSafe(|| cell.apply(position.get(), &event)));
+            applied.map_err(|panic| StartError::Impossible {
+                position,
+                rule: said_by(panic.as_ref()),
+            })?;
         }
     }
     Ok(cell)

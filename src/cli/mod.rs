@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::actors::{EngineFailure, StartError};
 use crate::config::{ServeOptions, ServeSettings, StoreOptions, StoreSettings};
 use crate::persistence::journal::OpenError;
-use crate::startup::{self, JournalFailed};
+use crate::startup;
 use crate::telemetry;
 
 /// A reservation engine for flash sales.
@@ -124,12 +125,19 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<JournalFailed>() {
-        return ExitCode::from(4);
+    const DAMAGED: u8 = 3;
+    const JOURNAL_FAILED: u8 = 4;
+    const IN_USE: u8 = 5;
+    if let Some(EngineFailure::Journal(_)) = error.downcast_ref() {
+        return ExitCode::from(JOURNAL_FAILED);
     }
-    match error.downcast_ref::<OpenError>() {
-        Some(OpenError::Damaged { .. }) => ExitCode::from(3),
-        Some(OpenError::InUse { .. }) => ExitCode::from(5),
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(OpenError::Damaged { .. }), _)
+        | (_, Some(StartError::Impossible { .. } | StartError::Codec { .. })) => {
+            ExitCode::from(DAMAGED)
+        }
+        (_, Some(StartError::SqlAhead { .. })) => ExitCode::from(DAMAGED),
+        (Some(OpenError::InUse { .. }), _) => ExitCode::from(IN_USE),
         _ => ExitCode::FAILURE,
     }
 }

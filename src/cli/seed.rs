@@ -1,7 +1,8 @@
 //! `layby seed`: many buyers with ready tokens, beside a stopped or running server of the same data directory.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -32,7 +33,13 @@ pub(super) async fn run(settings: StoreSettings, buyers: u32, out: PathBuf) -> a
 }
 
 fn write_tokens(issuer: &TokenIssuer, ids: &[Uuid], out: &Path) -> anyhow::Result<()> {
-    let mut file = BufWriter::new(File::create(out)?);
+    let options = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(out);
+    let mut file = BufWriter::new(options?);
     for id in ids {
         writeln!(
             file,

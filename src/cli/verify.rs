@@ -3,12 +3,11 @@
 //! It folds the journal with the same code as the engine, whose assertions are the rules of conservation; compares
 //! what comes out with the rows at their position; and recounts the rows among themselves.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::actors::{self, LiveState};
+use crate::actors::{self, LiveState, StartError};
 use crate::config::StoreSettings;
 use crate::domain::{Product, Timestamp};
 use crate::persistence::database::{self, Database, Loaded};
@@ -82,6 +81,14 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
         let journal = JournalReport::of(&inspection);
         return Ok(Report::of(journal, position, &stored.into(), faults));
     }
+    if inspection.first > position.next() {
+        faults.push(format!(
+            "the database is at record {position}, but the journal begins at {}: the records between are gone",
+            inspection.first
+        ));
+        let journal = JournalReport::of(&inspection);
+        return Ok(Report::of(journal, position, &stored.into(), faults));
+    }
     let complete = inspection.first.get() <= 1;
     let (journal, last) = (JournalReport::of(&inspection), inspection.last);
     let end = match inspection.reader {
@@ -120,18 +127,13 @@ fn folded(
     through: Position,
     faults: &mut Vec<String>,
 ) -> anyhow::Result<Option<LiveState>> {
-    let fold = || actors::replay_state(state, reader, through);
-    match catch_unwind(AssertUnwindSafe(fold)) {
-        Ok(state) => Ok(Some(state?)),
-        Err(panic) => {
-            let rule = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("an assertion of the rules");
-            faults.push(format!("the journal breaks the rules: {rule}"));
+    match actors::replay_state(state, reader, through) {
+        Ok(state) => Ok(Some(state)),
+        Err(impossible @ StartError::Impossible { .. }) => {
+            faults.push(impossible.to_string());
             Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
 }
 

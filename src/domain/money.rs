@@ -2,7 +2,7 @@
 
 use super::ProductId;
 
-/// An ISO 4217 code, three upper-case letters.
+/// An ISO 4217 code, three upper-case letters; by default `XXX`, the code for no currency.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Currency([u8; 3]);
 
@@ -23,6 +23,12 @@ pub struct Line {
     pub product: ProductId,
     pub quantity: Quantity,
     pub unit_price: Money,
+}
+
+impl Default for Currency {
+    fn default() -> Self {
+        Self(*b"XXX")
+    }
 }
 
 impl Currency {

@@ -5,8 +5,8 @@
 
 use super::{
     AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line,
-    OrderChange, OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState, Rejection, Span,
-    Timestamp,
+    Money, OrderChange, OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState,
+    Rejection, Span, Timestamp,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -135,6 +135,15 @@ impl Order {
         self.lines
             .iter()
             .fold(0, |sum: i64, line| sum.saturating_add(line.amount()))
+    }
+
+    /// The total in the currency of the order, which is that of its first line.
+    pub fn money(&self) -> Money {
+        let currency = self.lines.first().map(|line| line.unit_price.currency);
+        Money {
+            amount: self.total(),
+            currency: currency.unwrap_or_default(),
+        }
     }
 
     /// No payment can be running any more: placed + ttl + 120 s.

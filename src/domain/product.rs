@@ -257,7 +257,8 @@ impl Product {
         Ok((change, postings))
     }
 
-    /// `scheduled` is the new window when the act is to schedule one; the other acts change the window there is.
+    /// `scheduled` is the new window when the act is to schedule one; the other acts change the window there is. A
+    /// sale that is paused stays so until it is resumed, whatever becomes of its times.
     pub fn decide_window(
         &self,
         act: WindowAct,
@@ -265,7 +266,9 @@ impl Product {
         now: Timestamp,
     ) -> Result<ProductChange, Rejection> {
         let after = match act {
-            WindowAct::Schedule => scheduled.unwrap_or(Window::open_from(now)),
+            WindowAct::Schedule => scheduled
+                .unwrap_or(Window::open_from(now))
+                .with_pause(self.snapshot().phase(now) == Phase::Paused),
             WindowAct::Open => self.opened(now)?,
             WindowAct::Pause => self.live_window(now)?.with_pause(true),
             WindowAct::Resume => self.live_window(now)?.with_pause(false),

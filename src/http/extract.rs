@@ -174,6 +174,7 @@ impl Default for Fingerprinter {
 
 /// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    check_object(body)?;
     serde_json::from_slice(body).map_err(|error| {
         // What is skipped is not decoded, so bytes that are no text have to be asked for.
         let is_json =
@@ -183,6 +184,17 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         }
         Problem::invalid(vec![locate::<T>(body)])
     })
+}
+
+/// An array would be taken field by field, and no field would have a name.
+fn check_object(body: &[u8]) -> Result<(), Problem> {
+    match body.trim_ascii_start().first() {
+        Some(b'[' | b'"' | b'-' | b'0'..=b'9') => Err(Problem::invalid(vec![FieldError {
+            field: ".".into(),
+            detail: "the body must be an object".into(),
+        }])),
+        _ => Ok(()),
+    }
 }
 
 /// Parses once more, slowly, to learn which field it was.
@@ -209,7 +221,9 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let token = value
         .to_str()
         .ok()
-        .and_then(|value| value.strip_prefix("Bearer "));
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
     let Some(token) = token else {
         return Err(Problem::unauthorized(
             "the Authorization header is not `Bearer <access token>`",

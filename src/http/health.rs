@@ -33,13 +33,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/healthz")
-                .route(web::get().to(healthz))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(healthz))
+                .default_service(super::method_not_allowed("GET, HEAD")),
         )
         .service(
             web::resource("/readyz")
-                .route(web::get().to(readyz))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(readyz))
+                .default_service(super::method_not_allowed("GET, HEAD")),
         );
 }
 

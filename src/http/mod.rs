@@ -17,8 +17,9 @@ pub mod wire;
 mod words;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, Route, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, guard, web};
 
 pub use server::{HttpOptions, HttpParts, ServerError, serve};
 
@@ -55,18 +56,28 @@ pub fn default_headers() -> DefaultHeaders {
         .add(("Cache-Control", "no-store"))
 }
 
-/// For every resource: a known path, another method.
-fn method_not_allowed() -> Route {
-    web::route().to(
-        async |request: HttpRequest| -> Result<&'static str, Problem> {
-            Err(Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "Method not allowed",
-                format!("{} is not for this path", request.method()),
-            ))
-        },
-    )
+/// Reading, or asking what reading would answer.
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// For every resource: a known path, another method than those in `allow`.
+fn method_not_allowed(allow: &'static str) -> Route {
+    web::route().to(move |request: HttpRequest| async move {
+        let problem = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            format!(
+                "{} is not for this path; it takes {allow}",
+                request.method()
+            ),
+        );
+        let mut response = problem.error_response();
+        let allow = HeaderValue::from_static(allow);
+        response.headers_mut().insert(header::ALLOW, allow);
+        response
+    })
 }
 
 async fn no_such_route() -> Result<&'static str, Problem> {

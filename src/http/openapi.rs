@@ -53,8 +53,8 @@ impl Modify for Bearer {
 pub fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/openapi.json")
-            .route(web::get().to(openapi))
-            .default_service(super::method_not_allowed()),
+            .route(super::get_or_head().to(openapi))
+            .default_service(super::method_not_allowed("GET, HEAD")),
     );
 }
 

@@ -43,18 +43,18 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(
             web::resource("/v1/orders")
                 .route(web::post().to(create))
-                .route(web::get().to(list))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(list))
+                .default_service(super::method_not_allowed("POST, GET, HEAD")),
         )
         .service(
             web::resource("/v1/orders/{id}")
-                .route(web::get().to(read))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(read))
+                .default_service(super::method_not_allowed("GET, HEAD")),
         )
         .service(
             web::resource("/v1/orders/{id}/cancel")
                 .route(web::post().to(cancel))
-                .default_service(super::method_not_allowed()),
+                .default_service(super::method_not_allowed("POST")),
         );
 }
 
@@ -180,7 +180,10 @@ async fn orders_of(
     limit: u32,
 ) -> Result<Vec<Order>, Problem> {
     let live = engine.orders(buyer).await?;
-    let mut orders = match database.orders_of(buyer, after, limit).await {
+    let Some(before) = sequence_of(&live, database, buyer, after).await? else {
+        return Ok(Vec::new());
+    };
+    let mut orders = match database.orders_of_before(buyer, before, limit).await {
         Ok(stored) => stored,
         Err(error) => {
             tracing::warn!(error = %error, "the list of orders is answered from memory alone");
@@ -188,13 +191,32 @@ async fn orders_of(
         }
     };
     orders.retain(|stored| live.iter().all(|known| known.id != stored.id));
-    orders.extend(
-        live.into_iter()
-            .filter(|order| after.is_none_or(|after| order.id < after)),
-    );
-    orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.id));
+    orders.extend(live.into_iter().filter(|order| order.sequence < before));
+    orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.sequence));
     orders.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(orders)
+}
+
+/// Where a page begins. `None`: the buyer has no such order, so nothing comes after it.
+async fn sequence_of(
+    live: &[Order],
+    database: &Database,
+    buyer: BuyerId,
+    after: Option<OrderId>,
+) -> Result<Option<u64>, Problem> {
+    let Some(after) = after else {
+        return Ok(Some(u64::MAX));
+    };
+    if let Some(known) = live.iter().find(|order| order.id == after) {
+        return Ok(Some(known.sequence));
+    }
+    let stored = database
+        .order(after)
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    Ok(stored
+        .filter(|order| order.buyer == buyer)
+        .map(|order| order.sequence))
 }
 
 /// A repeated cancellation of an order that has left the engine's memory.

@@ -12,13 +12,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/products")
-                .route(web::get().to(list))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(list))
+                .default_service(super::method_not_allowed("GET, HEAD")),
         )
         .service(
             web::resource("/v1/products/{id}")
-                .route(web::get().to(read))
-                .default_service(super::method_not_allowed()),
+                .route(super::get_or_head().to(read))
+                .default_service(super::method_not_allowed("GET, HEAD")),
         );
 }
 

@@ -1,12 +1,13 @@
 //! The HTTP server: its workers, its limits, and an engine handle for each worker.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::health::Lag;
 use super::token::TokenVerifier;
@@ -46,6 +47,15 @@ pub struct ServerError {
 }
 
 impl HttpOptions {
+    /// A worker's connections, so that all of them together never use up the files that the journal needs.
+    fn connections_within(&self, open_files_max: u64) -> usize {
+        let share =
+            open_files_max.saturating_sub(FILES_RESERVED).max(8) / self.workers.max(1) as u64;
+        usize::try_from(share)
+            .unwrap_or(usize::MAX)
+            .clamp(1, self.connections_max)
+    }
+
     pub fn new(listen: SocketAddr) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -55,6 +65,30 @@ impl HttpOptions {
             head_within: Duration::from_secs(5),
             keep_alive: Duration::from_secs(75),
             shutdown_within: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Connections that the kernel keeps while the workers are busy: a sale opens with all of them at once.
+const BACKLOG: u32 = 8_192;
+/// Open files that connections must leave for the journal, the database and the providers.
+const FILES_RESERVED: u64 = 128;
+
+/// Raises the number of files that the process may have open as far as it is allowed to, and says how far that is.
+fn open_files_max() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let Some(hard) = limit.maximum else {
+        return limit.current.unwrap_or(u64::MAX);
+    };
+    let raised = Rlimit {
+        current: Some(hard),
+        maximum: Some(hard),
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            limit.current.unwrap_or(hard)
         }
     }
 }
@@ -71,8 +105,6 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
         address: options.listen,
         source,
     };
-    let listener = TcpListener::bind(options.listen).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
     let HttpParts {
         engine,
         database,
@@ -80,6 +112,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
         lag,
     } = parts;
     let tokens = Data::from(tokens);
+    let connections_max = options.connections_within(open_files_max());
     let server = HttpServer::new(move || {
         App::new()
             .wrap(super::default_headers())
@@ -90,13 +123,14 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
             .configure(super::configure)
     })
     .workers(options.workers)
-    .max_connections(options.connections_max)
+    .max_connections(connections_max)
+    .backlog(BACKLOG)
     .client_request_timeout(options.head_within)
     .keep_alive(options.keep_alive)
     .shutdown_timeout(options.shutdown_within.as_secs())
     .disable_signals()
-    .listen(listener)
-    .map_err(failed)?
-    .run();
-    Ok((server, address))
+    .bind(options.listen)
+    .map_err(failed)?;
+    let address = server.addrs().first().copied().unwrap_or(options.listen);
+    Ok((server.run(), address))
 }

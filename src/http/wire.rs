@@ -230,7 +230,7 @@ impl PlacedOrder {
             state: state_word(OrderState::Held),
             pay_by: rfc3339(order.pay_by),
             lines: line_views(order),
-            total: total_view(order),
+            total: Money::view(order.money()),
             sequence: order.sequence,
             placed_at: rfc3339(order.placed_at),
         }
@@ -245,7 +245,7 @@ impl OrderView {
             buyer_id: uuid_of(order.buyer.get()),
             pay_by: rfc3339(order.deadline),
             lines: line_views(order),
-            total: total_view(order),
+            total: Money::view(order.money()),
             sequence: order.sequence,
             placed_at: rfc3339(order.placed_at),
             changed_at: rfc3339(order.changed_at),
@@ -355,12 +355,4 @@ fn line_views(order: &Order) -> Vec<OrderLine> {
         unit_price: Money::view(line.unit_price),
     };
     order.lines.iter().map(view).collect()
-}
-
-fn total_view(order: &Order) -> Money {
-    let currency = order.lines.first().map(|line| line.unit_price.currency);
-    Money {
-        amount: order.total(),
-        currency: currency.map_or_else(String::new, |it| it.as_str().into()),
-    }
 }

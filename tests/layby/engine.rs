@@ -302,7 +302,7 @@ impl Stage {
             },
             reload: reload(database.clone()),
             projected: Box::new(move || progress.position()),
-            on_journal_failure: Box::new(|error| panic!("the journal failed: {error}")),
+            on_failure: Box::new(|error| panic!("the engine failed: {error}")),
         })
         .expect("an engine");
         let engine = running.link().connect();

@@ -23,7 +23,9 @@ impl Cell {
                 details,
                 restock_to,
                 total,
-            } => decide_registration(id, details, restock_to, total)?,
+            } if !self.products.contains_key(&id) => {
+                decide_registration(id, details, restock_to, total)?
+            }
             act => decide_change(self.known_product(id)?, act, turn)?,
         };
         let event = Event::ProductChanged {
@@ -85,9 +87,9 @@ fn decide_change(product: &Product, act: ProductAct, turn: &Turn) -> Decided {
         ProductAct::Edit(patch) => {
             without_postings(product.decide_edit(patched(&product.details, patch)))
         }
-        ProductAct::Delete | ProductAct::Register { .. } => {
-            without_postings(product.decide_delete())
-        }
+        // An id is made for one product; a second one under it would wipe the books of the first.
+        ProductAct::Register { .. } => Err(Rejection::NoSuchProduct(product.id)),
+        ProductAct::Delete => without_postings(product.decide_delete()),
     }
 }
 

@@ -18,7 +18,7 @@ use super::order::OrderActor;
 use super::product::ProductActor;
 use super::turn::Turn;
 use crate::domain::{
-    AttemptId, Event, IdMap, Money, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
+    AttemptId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
     ProductChange, ProductId, Rejection, Snapshot, Timestamp,
 };
 
@@ -40,6 +40,7 @@ pub(crate) struct Cell {
     broken_shards: [bool; SHARDS],
     payments_pending: usize,
     payments_pending_max: usize,
+    latest_stamp: Timestamp,
 }
 
 impl Cell {
@@ -55,6 +56,7 @@ impl Cell {
             broken_shards: [false; SHARDS],
             payments_pending: 0,
             payments_pending_max,
+            latest_stamp: Timestamp::ZERO,
         }
     }
 
@@ -66,9 +68,11 @@ impl Cell {
     ) -> Self {
         let mut cell = Self::new(payments_pending_max);
         for product in products {
+            cell.latest_stamp = cell.latest_stamp.max(product.registered_at);
             cell.products.insert(product.id, ProductActor::new(product));
         }
         for order in orders {
+            cell.latest_stamp = cell.latest_stamp.max(order.changed_at);
             cell.insert(order);
         }
         cell
@@ -113,7 +117,8 @@ impl Cell {
     /// Ends what is due by now, at most `orders_max` of it: a storm of expiries must not keep buyers waiting.
     pub(crate) fn settle_due(&mut self, orders_max: usize, turn: &mut Turn) {
         let mut skipped = Vec::new();
-        for _ in 0..orders_max {
+        let mut settled = 0;
+        while settled < orders_max && !turn.batch.is_full() {
             let Some((due, order)) = self.due.first().copied() else {
                 break;
             };
@@ -125,6 +130,7 @@ impl Cell {
                 skipped.push((due, order));
                 continue;
             }
+            settled += 1;
             self.settle_order(order, turn);
             // An order that is due again at once would otherwise hold up everything behind it.
             if self.due.first() == Some(&(due, order)) {
@@ -167,6 +173,11 @@ impl Cell {
         self.orders().flat_map(unfinished_effects).collect()
     }
 
+    /// The newest stamp of anything that happened: engine time never goes behind it, also over a restart.
+    pub(crate) fn latest_stamp(&self) -> Timestamp {
+        self.latest_stamp
+    }
+
     /// Forgets the settled orders of one shard; called for one shard after the other.
     pub(crate) fn forget_settled(&mut self, shard: usize, before: Timestamp) {
         self.shards[shard % SHARDS].forget_settled(before);
@@ -176,6 +187,7 @@ impl Cell {
 
     /// Folds an event into the actors. `sequence` is the number of its record.
     pub(crate) fn apply(&mut self, sequence: u64, event: &Event) {
+        self.latest_stamp = self.latest_stamp.max(event.at());
         match event {
             Event::ProductChanged {
                 product,
@@ -231,9 +243,9 @@ impl Cell {
         change: &OrderChange,
         postings: &[Posting],
     ) {
-        let was_pending = self.pending_attempts(id);
+        let was_pending = self.order(id).map_or(0, pending_attempts);
         let moved = self.shard_mut(id).apply(id, change, at);
-        let is_pending = self.pending_attempts(id);
+        let is_pending = self.order(id).map_or(0, pending_attempts);
         self.payments_pending = (self.payments_pending + is_pending).saturating_sub(was_pending);
         for posting in postings {
             self.product_mut(posting.product)
@@ -257,7 +269,7 @@ impl Cell {
             self.due.insert((due, id));
         }
         let hold_end = order.hold_end();
-        self.payments_pending += order.attempts.iter().filter(|it| it.is_pending()).count();
+        self.payments_pending += pending_attempts(&order);
         if hold_end.is_some() {
             for line in &order.lines {
                 self.product_mut(line.product).move_hold_end(None, hold_end);
@@ -315,6 +327,10 @@ impl Cell {
         }
         let ids: Vec<OrderId> = self.shards[shard].of_buyer(buyer).map(|it| it.id).collect();
         for id in ids {
+            // So many due at once would not fit into a batch; the next turn ends them.
+            if turn.batch.is_full() {
+                return Err(Refusal::Overloaded);
+            }
             if !self.is_broken(id) {
                 self.settle_order(id, turn);
             }
@@ -326,12 +342,6 @@ impl Cell {
 
     fn order(&self, id: OrderId) -> Option<&Order> {
         self.shards[shard_of(id)].get(id)
-    }
-
-    fn pending_attempts(&self, id: OrderId) -> usize {
-        self.order(id).map_or(0, |order| {
-            order.attempts.iter().filter(|it| it.is_pending()).count()
-        })
     }
 
     fn shard_mut(&mut self, id: OrderId) -> &mut OrderActor {
@@ -356,32 +366,52 @@ impl Cell {
         }
     }
 
-    pub(crate) fn has_broken(&self) -> bool {
-        !self.broken_products.is_empty() || self.broken_shards.contains(&true)
+    pub(crate) fn broken(&self) -> Broken {
+        Broken {
+            products: self.broken_products.keys().copied().collect(),
+            shards: self.broken_shards,
+        }
     }
 
-    /// Puts the broken actors back in service, taken from a cell that was rebuilt from SQL and journal.
-    pub(crate) fn mend(&mut self, mut rebuilt: Self) {
-        for (product, ()) in std::mem::take(&mut self.broken_products) {
-            match rebuilt.products.remove(&product) {
-                Some(actor) => self.products.insert(product, actor),
-                None => self.products.remove(&product),
+    pub(crate) fn is_product_broken(&self, id: ProductId) -> bool {
+        self.broken_products.contains_key(&id)
+    }
+
+    /// Puts actors back in service, taken from a cell that was rebuilt from SQL and journal after they broke. What
+    /// broke later stays out of service: the rebuilt cell may be older than its last record.
+    pub(crate) fn mend(&mut self, mut rebuilt: Self, broken: &Broken) {
+        for product in &broken.products {
+            self.broken_products.remove(product);
+            match rebuilt.products.remove(product) {
+                Some(actor) => self.products.insert(*product, actor),
+                None => self.products.remove(product),
             };
         }
-        for shard in 0..SHARDS {
-            if std::mem::take(&mut self.broken_shards[shard]) {
-                self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
-            }
+        for (shard, _) in broken.shards.iter().enumerate().filter(|(_, it)| **it) {
+            self.broken_shards[shard] = false;
+            self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
         }
         self.due = self
             .orders()
             .filter_map(|order| Some((order.next_due()?, order.id)))
             .collect();
-        self.payments_pending = self
-            .orders()
-            .flat_map(|order| &order.attempts)
-            .filter(|attempt| attempt.is_pending())
-            .count();
+        self.payments_pending = self.orders().map(pending_attempts).sum();
+    }
+
+    /// What the provider may have answered while the actors could not listen is asked again.
+    pub(crate) fn unfinished_effects_of(&self, mended: &Broken) -> Vec<Effect> {
+        self.orders()
+            .filter(|order| mended.concerns(order))
+            .flat_map(unfinished_effects)
+            .collect()
+    }
+
+    /// Somebody who was answered otherwise waits no longer.
+    pub(crate) fn forget_waiter(&mut self, waiter: ReplyTo) {
+        let lists = self.waiting_for_payment.values_mut();
+        for list in lists.chain(self.waiting_for_refund.values_mut()) {
+            list.retain(|waiting| *waiting != waiter);
+        }
     }
 
     /// An order is out of service with its shard or with any of its products.
@@ -408,8 +438,33 @@ impl Cell {
     }
 }
 
+/// Which actors are out of service.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    products: Vec<ProductId>,
+    shards: [bool; SHARDS],
+}
+
+impl Broken {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.products.is_empty() && !self.shards.contains(&true)
+    }
+
+    fn concerns(&self, order: &Order) -> bool {
+        self.shards[shard_of(order.id)]
+            || order
+                .lines
+                .iter()
+                .any(|line| self.products.contains(&line.product))
+    }
+}
+
 fn shard_of(order: OrderId) -> usize {
     usize::from(order.shard_byte()) % SHARDS
+}
+
+fn pending_attempts(order: &Order) -> usize {
+    order.attempts.iter().filter(|it| it.is_pending()).count()
 }
 
 /// What a payment provider needs to know of an attempt.
@@ -419,16 +474,8 @@ fn provider_order(order: &Order, attempt: AttemptId) -> Option<ProviderOrder> {
         order: order.id,
         attempt,
         method: known.method.clone(),
-        amount: total(order),
+        amount: order.money(),
     })
-}
-
-fn total(order: &Order) -> Money {
-    let currency = order.lines[0].unit_price.currency;
-    Money {
-        amount: order.total(),
-        currency,
-    }
 }
 
 fn unfinished_effects(order: &Order) -> impl Iterator<Item = Effect> + '_ {

@@ -113,12 +113,15 @@ impl Cell {
             .of_buyer(buyer)
             .filter(|order| {
                 order.next_due().is_some_and(|due| due <= turn.now)
+                    && !self.is_broken(order.id)
                     && order.lines.iter().any(|line| line.product == product)
             })
             .map(|order| order.id)
             .collect();
         for order in stale {
-            self.settle_order(order, turn);
+            if !turn.batch.is_full() {
+                self.settle_order(order, turn);
+            }
         }
     }
 

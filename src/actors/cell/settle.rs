@@ -1,6 +1,6 @@
 //! What happens to an order after it was placed: payment, cancellation, refund, and what time does to it.
 
-use super::{Cell, provider_order, total};
+use super::{Cell, provider_order};
 use crate::actors::message::{
     Answer, Effect, PaymentReply, Refusal, Reply, ReplyTo, StartPayment, Viewer,
 };
@@ -133,7 +133,7 @@ impl Cell {
     }
 
     fn answer_payment_waiters(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
-        let Some(reply) = self.order(id).and_then(|it| payment_reply(it, attempt)) else {
+        let Some(reply) = self.order(id).and_then(|it| PaymentReply::of(it, attempt)) else {
             return;
         };
         let waiting = self.waiting_for_payment.remove(&attempt);
@@ -284,17 +284,4 @@ impl Cell {
 enum RefundWait {
     Yes,
     No,
-}
-
-/// The answer to an attempt, once there is one.
-fn payment_reply(order: &Order, attempt: AttemptId) -> Option<PaymentReply> {
-    let known = order.attempt(attempt)?;
-    Some(PaymentReply {
-        order: order.id,
-        attempt,
-        method: known.method.clone(),
-        amount: total(order),
-        answer: known.answer?,
-        deadline: order.deadline,
-    })
 }

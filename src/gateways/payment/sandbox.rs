@@ -209,6 +209,7 @@ impl PaymentProvider for Sandbox {
 impl SandboxPlan {
     fn script(&self, method: &str, charge_number: u64) -> Script {
         match method {
+            "card_ok" => Script::Pay,
             "card_declined" => Script::Decline,
             "card_late" => Script::Late,
             "card_duplicate" => Script::Duplicate,

@@ -32,8 +32,8 @@ impl OrdersQuery {
 pub fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/admin/orders")
-            .route(web::get().to(list))
-            .default_service(method_not_allowed()),
+            .route(crate::http::get_or_head().to(list))
+            .default_service(method_not_allowed("GET, HEAD")),
     );
 }
 

@@ -84,29 +84,29 @@ pub fn configure(config: &mut web::ServiceConfig) {
         web::resource(format!("/v1/admin/products/{{id}}/window/{path}"))
             .app_data(Data::new(Act(act)))
             .route(web::post().to(change_window))
-            .default_service(method_not_allowed())
+            .default_service(method_not_allowed("POST"))
     };
     config
         .service(
             web::resource("/v1/admin/products")
                 .route(web::post().to(create))
-                .default_service(method_not_allowed()),
+                .default_service(method_not_allowed("POST")),
         )
         .service(
             web::resource("/v1/admin/products/{id}")
                 .route(web::patch().to(edit))
                 .route(web::delete().to(delete))
-                .default_service(method_not_allowed()),
+                .default_service(method_not_allowed("PATCH, DELETE")),
         )
         .service(
             web::resource("/v1/admin/products/{id}/stock")
                 .route(web::put().to(set_stock))
-                .default_service(method_not_allowed()),
+                .default_service(method_not_allowed("PUT")),
         )
         .service(
             web::resource("/v1/admin/products/{id}/window")
                 .route(web::put().to(set_window))
-                .default_service(method_not_allowed()),
+                .default_service(method_not_allowed("PUT")),
         )
         .service(act("open", WindowAct::Open))
         .service(act("pause", WindowAct::Pause))
@@ -114,8 +114,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(act("close", WindowAct::Close))
         .service(
             web::resource("/v1/admin/products/{id}/sale")
-                .route(web::get().to(sale))
-                .default_service(method_not_allowed()),
+                .route(crate::http::get_or_head().to(sale))
+                .default_service(method_not_allowed("GET, HEAD")),
         );
 }
 

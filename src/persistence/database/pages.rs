@@ -48,6 +48,22 @@ impl Database {
         self.orders(Wanted::Of(buyer), after, limit).await
     }
 
+    /// The orders of a buyer placed before a record, the newest first: for a cursor that SQL may not have yet.
+    pub async fn orders_of_before(
+        &self,
+        buyer: BuyerId,
+        sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<Order>, Error> {
+        let engine = self.engine();
+        let limit = limit.min(PAGE_ROWS_MAX);
+        let before = i64::try_from(sequence).unwrap_or(i64::MAX);
+        self.read(move |connection| {
+            page_before(connection, engine, Wanted::Of(buyer), before, limit).boxed()
+        })
+        .await
+    }
+
     /// All orders, or those with a product, the newest first, from the one after `after`.
     pub async fn orders_for_admin(
         &self,
@@ -99,14 +115,36 @@ async fn page(
     let Some(before) = before else {
         return Ok(Vec::new());
     };
-    let rows = match wanted {
-        Wanted::All => newest(&mut snapshot, before, limit).await?,
-        Wanted::Of(buyer) => newest_of(&mut snapshot, buyer, before, limit).await?,
-        Wanted::With(product) => newest_with(&mut snapshot, product, before, limit).await?,
-    };
-    let page = complete(&mut snapshot, &rows).await?;
+    let page = page_of(&mut snapshot, wanted, before, limit).await?;
     snapshot.rollback().await?;
     Ok(page)
+}
+
+async fn page_before(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    wanted: Wanted,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<Order>, Error> {
+    let mut snapshot = begin_snapshot(connection, engine).await?;
+    let page = page_of(&mut snapshot, wanted, before, limit).await?;
+    snapshot.rollback().await?;
+    Ok(page)
+}
+
+async fn page_of(
+    snapshot: &mut AnyConnection,
+    wanted: Wanted,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<Order>, Error> {
+    let rows = match wanted {
+        Wanted::All => newest(snapshot, before, limit).await?,
+        Wanted::Of(buyer) => newest_of(snapshot, buyer, before, limit).await?,
+        Wanted::With(product) => newest_with(snapshot, product, before, limit).await?,
+    };
+    complete(snapshot, &rows).await
 }
 
 /// Somebody else's order is like none at all.

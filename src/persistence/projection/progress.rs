@@ -80,6 +80,11 @@ impl Progress {
         self.shared.away.load(Ordering::Relaxed)
     }
 
+    /// It cannot go on by itself; the log says why.
+    pub fn has_ended(&self) -> bool {
+        self.shared.moved.borrow().ended
+    }
+
     pub fn counters(&self) -> Counters {
         Counters {
             batches: self.shared.batches.load(Ordering::Relaxed),

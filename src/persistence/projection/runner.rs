@@ -144,11 +144,12 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let progress = self.progress.clone();
+        let _ended = EndTold(progress);
         let ended = runtime.block_on(self.run());
         if let Err(reason) = &ended {
             error!(position = %self.progress.position(), error = %reason, "{reason}; SQL no longer follows the sale");
         }
-        self.progress.end();
         ended
     }
 
@@ -156,7 +157,10 @@ impl Runner {
         let mut records = Records::new();
         let mut idle_turns = 0;
         while !self.is_asked_to_stop() {
-            let read = self.read(&mut records)?;
+            let Some(read) = self.read(&mut records)? else {
+                self.pause(self.options.retry_pause_max).await;
+                continue;
+            };
             if read > 0 {
                 self.project(decode(&records)?).await?;
                 idle_turns = 0;
@@ -184,11 +188,23 @@ impl Runner {
         }
     }
 
-    fn read(&mut self, records: &mut Records) -> Result<usize, StopReason> {
+    /// `None`: the disk did not answer, which may pass.
+    fn read(&mut self, records: &mut Records) -> Result<Option<usize>, StopReason> {
         let position = self.reader.position();
-        self.reader
+        match self
+            .reader
             .next_batch(self.options.batch_records_max, records)
-            .map_err(|source| StopReason::Journal { position, source })
+        {
+            Ok(read) => Ok(Some(read)),
+            Err(ReadError::Io(failure)) => {
+                self.progress.retried();
+                if self.progress.set_away(true) {
+                    warn!(%position, error = %failure, "the journal cannot be read; the sale goes on: {failure}");
+                }
+                Ok(None)
+            }
+            Err(source) => Err(StopReason::Journal { position, source }),
+        }
     }
 
     /// Tries until SQL has the batch, or until it is asked to stop.
@@ -270,6 +286,15 @@ async fn apply(
         None => projector.insert(Projector::open(database).await?),
     };
     projector.apply(batch).await
+}
+
+/// Tells the end of the projection, also when it ends by a panic.
+struct EndTold(Progress);
+
+impl Drop for EndTold {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// How long a batch may still take once the projection is asked to stop.
