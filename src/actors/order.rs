@@ -5,7 +5,9 @@
 
 use smallvec::SmallVec;
 
-use crate::domain::{BuyerId, IdMap, KeyHash, Order, OrderChange, OrderId, ProductId, Timestamp};
+use crate::domain::{
+    BuyerId, IdMap, KeyHash, Order, OrderChange, OrderId, OrderState, ProductId, Timestamp,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct OrderActor {
@@ -43,12 +45,13 @@ impl OrderActor {
             .filter_map(|id| self.get(*id))
     }
 
-    /// An order of the buyer that still holds units of the product.
+    /// The order with units of the product that the buyer can resume: one that is held before one that is paying,
+    /// the oldest first. One that is being cancelled still holds its units, but nobody can go on with it.
     pub(crate) fn live_order(&self, buyer: BuyerId, product: ProductId) -> Option<OrderId> {
         self.of_buyer(buyer)
-            .find(|order| {
-                order.hold_end().is_some() && order.lines.iter().any(|line| line.product == product)
-            })
+            .filter(|order| matches!(order.state, OrderState::Held | OrderState::Paying))
+            .filter(|order| order.lines.iter().any(|line| line.product == product))
+            .min_by_key(|order| (order.state, order.sequence))
             .map(|order| order.id)
     }
 

@@ -18,6 +18,8 @@ mod payment;
 mod product;
 mod rejection;
 mod stock;
+#[cfg(test)]
+mod tests;
 mod time;
 mod window;
 

@@ -306,7 +306,11 @@ impl Order {
                 },
                 Release::Keep,
             ))),
-            OrderState::Shipped | OrderState::Delivered | OrderState::Completed => Ok(None),
+            OrderState::Shipped
+            | OrderState::Delivered
+            | OrderState::Completed
+            | OrderState::ReturnRequested
+            | OrderState::Returned => Ok(None),
             _ => Err(Rejection::NotPaid),
         }
     }
@@ -318,7 +322,10 @@ impl Order {
                 OrderChange::Delivered { return_until },
                 Release::Keep,
             ))),
-            OrderState::Delivered | OrderState::Completed => Ok(None),
+            OrderState::Delivered
+            | OrderState::Completed
+            | OrderState::ReturnRequested
+            | OrderState::Returned => Ok(None),
             _ => Err(Rejection::NotShipped),
         }
     }

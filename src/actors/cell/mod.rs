@@ -8,6 +8,8 @@
 mod change;
 mod place;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

@@ -6,8 +6,8 @@ use crate::actors::message::{
 };
 use crate::actors::turn::Turn;
 use crate::domain::{
-    AttemptId, Bucket, BuyerId, Event, Order, OrderChange, OrderId, OrderState, PaymentOutcome,
-    Posting, RefundState, Rejection, Release,
+    Attempt, AttemptId, Bucket, BuyerId, Event, Order, OrderChange, OrderId, OrderState,
+    PaymentOutcome, Posting, RefundState, Rejection, Release,
 };
 
 impl Cell {
@@ -103,6 +103,7 @@ impl Cell {
     }
 
     /// The provider does not know the attempt: charge while the order can still be paid, else let it be declined.
+    /// An attempt that is settled is never charged again, whatever another one of the order is doing.
     pub(super) fn repeat_charge(
         &mut self,
         id: OrderId,
@@ -110,7 +111,8 @@ impl Cell {
         turn: &mut Turn,
     ) -> Answer {
         let order = self.touch_order(id, Viewer::Shop, turn)?;
-        if order.state == OrderState::Paying {
+        let unsettled = order.attempt(attempt).is_some_and(Attempt::is_pending);
+        if unsettled && order.state == OrderState::Paying {
             self.charge(id, attempt, turn);
             return Ok(Reply::Done);
         }
