@@ -29,7 +29,10 @@ impl MariaDb {
         let port = free_port();
         let installed = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-            .args(["--skip-test-db", "--user=root"])
+            .arg("--skip-test-db")
+            .args(as_root())
+            // Two servers that share a place for temporary tables clear away each other's.
+            .env("TMPDIR", directory.path())
             .arg(format!(
                 "--datadir={}",
                 directory.path().join("data").display()
@@ -84,27 +87,35 @@ impl MariaDb {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let mut command = Command::new(daemon);
         command
-            .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
+            .args(["--no-defaults", "--bind-address=127.0.0.1"])
+            .args(as_root())
+            .env("TMPDIR", self.directory.path())
             .arg(format!("--datadir={}", path("data")))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
             .arg(format!("--port={}", self.port))
             .args(["--innodb-buffer-pool-size=32M", "--performance-schema=OFF"]);
         let process = Process::start(command);
-        let ready = eventually("MariaDB is ready for connections", || {
+        eventually("MariaDB is ready for connections", || {
             let lines = process.stderr.all();
             lines
                 .iter()
                 .any(|it| it.contains("ready for connections"))
                 .then_some(())
         });
-        let () = ready;
         self.process = Some(process);
     }
 
     fn server_url(&self) -> String {
         format!("mysql://root@127.0.0.1:{}", self.port)
     }
+}
+
+/// It does not run as root unless it is told to.
+fn as_root() -> Option<&'static str> {
+    rustix::process::geteuid()
+        .is_root()
+        .then_some("--user=root")
 }
 
 fn daemon() -> Option<PathBuf> {

@@ -190,7 +190,9 @@ impl Shop {
     pub(crate) fn fails_to_start(&mut self) -> (Option<i32>, String) {
         let mut process = Process::start(self.serve_command());
         let status = process.ends_within(STARTS_WITHIN);
-        (status.code(), process.stderr.all().join("\n"))
+        let said = process.stderr.all().join("\n");
+        assert!(!said.contains("panicked at"), "{said}");
+        (status.code(), said)
     }
 
     /// As by `kill -9`.
@@ -255,10 +257,6 @@ impl Shop {
     /// For files beside the data.
     pub(crate) fn scratch(&self) -> &Path {
         self.directory.path()
-    }
-
-    pub(crate) fn database_url(&self) -> &str {
-        self.tables.url()
     }
 
     // -- people --------------------------------------------------------------------------------------------------
