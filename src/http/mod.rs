@@ -19,7 +19,7 @@ mod words;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, guard, web};
+use actix_web::{HttpRequest, ResponseError, Route, guard, web};
 
 pub use server::{HttpOptions, HttpParts, ServerError, serve};
 

@@ -155,7 +155,12 @@ impl Model {
         let now = self.now;
         let shelf = self.shelves.get_mut(&product).unwrap();
         if act == WindowAct::Schedule {
-            shelf.window = given;
+            // New times do not end a pause; only a resume does.
+            let paused = shelf.window.is_some_and(|old| {
+                let over = old.closes_at.is_some_and(|closes_at| now >= closes_at);
+                old.paused && now >= old.opens_at && !over
+            });
+            shelf.window = given.map(|window| Window { paused, ..window });
             return Ok(());
         }
         let Some(window) = &mut shelf.window else {
