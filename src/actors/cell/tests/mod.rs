@@ -9,7 +9,9 @@
 //! | `marks` | counts rare situations, so that a run says what it has seen |
 //! | `scenarios`, `story` | the readable cases, a sentence a step |
 //! | `seeds` | seeds that failed once |
+//! | `bounds` | storms that must not outgrow a batch |
 
+mod bounds;
 mod history;
 mod marks;
 mod model;
