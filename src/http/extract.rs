@@ -174,7 +174,6 @@ impl Default for Fingerprinter {
 
 /// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    check_object(body)?;
     serde_json::from_slice(body).map_err(|error| {
         // What is skipped is not decoded, so bytes that are no text have to be asked for.
         let is_json =
@@ -184,17 +183,6 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         }
         Problem::invalid(vec![locate::<T>(body)])
     })
-}
-
-/// An array would be taken field by field, and no field would have a name.
-fn check_object(body: &[u8]) -> Result<(), Problem> {
-    match body.trim_ascii_start().first() {
-        Some(b'[' | b'"' | b'-' | b'0'..=b'9') => Err(Problem::invalid(vec![FieldError {
-            field: ".".into(),
-            detail: "the body must be an object".into(),
-        }])),
-        _ => Ok(()),
-    }
 }
 
 /// Parses once more, slowly, to learn which field it was.
@@ -334,7 +322,7 @@ mod tests {
     }
 
     fn refusal(body: &str) -> (u16, String) {
-        let problem = parse_json::<Line>(body.as_bytes()).expect_err("refused");
+        let problem = parse_json::<Object<Line>>(body.as_bytes()).expect_err("refused");
         (problem.status_code().as_u16(), problem.to_string())
     }
 
