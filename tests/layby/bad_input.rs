@@ -287,6 +287,11 @@ fn tokens_that_are_not_good_are_refused_on_every_route() {
         mallory.cancel(&order).is_refused(401, "unauthorized");
         shop_admin(&mallory, &lamp).is_refused(401, "unauthorized");
     }
+    let answer_to = |value: &str| {
+        let request =
+            format!("GET /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: {value}\r\n\r\n");
+        exchange(shop.url(), request.as_bytes()).answer()
+    };
     for value in [
         "",
         "Bearer",
@@ -295,14 +300,14 @@ fn tokens_that_are_not_good_are_refused_on_every_route() {
         "Basic YTpi",
         "Token x",
         &good,
-        &format!("Bearer  {good}"),
+        &format!("Basic {good}"),
+        &format!("Bearer{good}"),
+        &format!("Bearer {good} {good}"),
     ] {
-        let request =
-            format!("GET /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: {value}\r\n\r\n");
-        exchange(shop.url(), request.as_bytes())
-            .answer()
-            .is_refused(401, "unauthorized");
+        answer_to(value).is_refused(401, "unauthorized");
     }
+    // The name of the scheme may be spelt as one likes.
+    answer_to(&format!("bearer {good}")).is(200);
     assert_eq!(alice.state(&order), "held");
     assert_eq!(shop.units(&lamp), (9, 1, 0));
 }
