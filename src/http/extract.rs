@@ -1,8 +1,9 @@
 //! Parsing at the door: who asks, under which key, and with what body.
 
 use std::fmt;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::marker::PhantomData;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -111,10 +112,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
                 return Err(too_large());
             }
-            let body = match tokio::time::timeout(BODY_WITHIN, read_body(payload)).await {
-                Ok(body) => body?,
-                Err(_elapsed) => return Err(too_slow()),
-            };
+            let body = read_in_time(payload).await?;
             parse_json(&body).map(|Object(body)| Self(body))
         }
         .boxed_local()
@@ -267,6 +265,19 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// Most bodies are there when their head is; only the others need a timer.
+async fn read_in_time(payload: Payload) -> Result<BytesMut, Problem> {
+    let mut reading = std::pin::pin!(read_body(payload));
+    let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context)));
+    if let Poll::Ready(body) = at_once.await {
+        return body;
+    }
+    match tokio::time::timeout(BODY_WITHIN, reading).await {
+        Ok(body) => body,
+        Err(_elapsed) => Err(too_slow()),
+    }
 }
 
 async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {

@@ -80,7 +80,10 @@ pub async fn create(
     let command = body.0.into_command(caller.id, &key)?;
     let order = engine.place_order(command).await?;
     Ok(HttpResponse::Created()
-        .insert_header(("Location", format!("/v1/orders/{}", order.id)))
+        .insert_header((
+            "Location",
+            format!("/v1/orders/{}", uuid_of(order.id.get())),
+        ))
         .json(PlacedOrder::view(&order)))
 }
 

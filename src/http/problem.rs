@@ -1,14 +1,15 @@
 //! Errors as `application/problem+json` (RFC 9457). The only place of status codes for refusals.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
-use super::words::{availability_word, rfc3339};
+use super::words::{availability_word, rfc3339, uuid_of};
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
 
@@ -18,18 +19,84 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Cow<'static, str>,
     /// The numbers that help: `available`, `opens_at`, `errors`, ...
-    facts: Vec<(&'static str, Value)>,
+    facts: Vec<(&'static str, Fact)>,
     retry_after_secs: Option<u64>,
     request_id: uuid::Uuid,
 }
 
+/// A number or a name that helps the client. Kept as it is and spelled only once, into the body: in a sale nearly
+/// every answer is a refusal.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Fact {
+    Nothing,
+    Number(u64),
+    Text(String),
+    Id(#[serde(serialize_with = "spell_id")] u128),
+    Errors(Vec<FieldError>),
+    Short(Vec<ShortLine>),
+}
+
+/// A product that is short, as told to the client.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShortLine {
+    #[serde(serialize_with = "spell_id")]
+    product_id: u128,
+    requested: u32,
+    available: u64,
+    availability: &'static str,
+    holds: u64,
+    earliest_deadline: Option<String>,
+}
+
 /// A field of a body or a query with a bad value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct FieldError {
     pub field: String,
     pub detail: String,
+}
+
+impl ShortLine {
+    fn of(short: &Shortage) -> Self {
+        Self {
+            product_id: short.product.get(),
+            requested: short.requested,
+            available: short.available,
+            availability: availability_word(short.availability),
+            holds: short.holds,
+            earliest_deadline: short.earliest_deadline.map(rfc3339),
+        }
+    }
+}
+
+impl From<u64> for Fact {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Fact {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<usize> for Fact {
+    fn from(number: usize) -> Self {
+        Self::Number(u64::try_from(number).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<String> for Fact {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+fn spell_id<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    uuid_of(*id).serialize(serializer)
 }
 
 impl Problem {
@@ -37,7 +104,7 @@ impl Problem {
         status: StatusCode,
         code: &'static str,
         title: &'static str,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
             status,
@@ -51,8 +118,8 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.facts.push((name, value.into()));
+    pub fn with(mut self, name: &'static str, fact: impl Into<Fact>) -> Self {
+        self.facts.push((name, fact.into()));
         self
     }
 
@@ -69,7 +136,7 @@ impl Problem {
         self.with("retry_after", seconds)
     }
 
-    pub fn malformed(detail: impl Into<String>) -> Self {
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_request",
@@ -78,7 +145,7 @@ impl Problem {
         )
     }
 
-    pub fn unauthorized(detail: impl Into<String>) -> Self {
+    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -112,17 +179,13 @@ impl Problem {
             .map(|error| format!("{}: {}", error.field, error.detail))
             .collect::<Vec<_>>()
             .join("; ");
-        let errors: Vec<Value> = errors
-            .into_iter()
-            .map(|error| json!({"field": error.field, "detail": error.detail}))
-            .collect();
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_values",
             "Some values are not acceptable",
             detail,
         )
-        .with("errors", errors)
+        .with("errors", Fact::Errors(errors))
     }
 
     /// A fault on our side. The cause goes to the log under the request id, not to the client.
@@ -138,7 +201,11 @@ impl Problem {
         problem
     }
 
-    fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn conflict(
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self::new(StatusCode::CONFLICT, code, title, detail)
     }
 
@@ -149,7 +216,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let busy = |code, detail: &str| {
+        let busy = |code, detail: &'static str| {
             Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -225,17 +292,17 @@ fn buying(rejection: Rejection) -> Problem {
     match rejection {
         Rejection::NotOpen { product, opens_at } => {
             Problem::conflict("not_open", "Not open yet", "the sale has not begun")
-                .with("product_id", product.to_string())
+                .with("product_id", Fact::Id(product.get()))
                 .with("opens_at", time_or_null(opens_at))
                 .with("server_time", now_rfc3339())
         }
         Rejection::Paused(product) => {
             Problem::conflict("paused", "Paused", "the sale is paused; live holds may pay")
-                .with("product_id", product.to_string())
+                .with("product_id", Fact::Id(product.get()))
         }
         Rejection::Closed(product) => {
             Problem::conflict("closed", "Closed", "the sale is over; live holds may pay")
-                .with("product_id", product.to_string())
+                .with("product_id", Fact::Id(product.get()))
         }
         Rejection::LimitReached {
             product,
@@ -247,12 +314,12 @@ fn buying(rejection: Rejection) -> Problem {
             "Limit a person reached",
             format!("you have {in_hand} in hand and the limit is {limit} a person"),
         )
-        .with("product_id", product.to_string())
+        .with("product_id", Fact::Id(product.get()))
         .with("limit", limit)
         .with("in_hand", in_hand)
         .with(
             "order_id",
-            live_order.map_or(Value::Null, |order| order.to_string().into()),
+            live_order.map_or(Fact::Nothing, |order| Fact::Id(order.get())),
         ),
         Rejection::HoldExpired { deadline } => Problem::conflict(
             "hold_expired",
@@ -372,23 +439,14 @@ fn short(shortages: &[Shortage]) -> Problem {
             .with("earliest_deadline", time_or_null(first.earliest_deadline)),
         None => problem,
     };
-    let lines: Vec<Value> = shortages.iter().map(shortage_json).collect();
-    problem.with("short", lines)
+    problem.with(
+        "short",
+        Fact::Short(shortages.iter().map(ShortLine::of).collect()),
+    )
 }
 
-fn shortage_json(short: &Shortage) -> Value {
-    json!({
-        "product_id": short.product.to_string(),
-        "requested": short.requested,
-        "available": short.available,
-        "availability": availability_word(short.availability),
-        "holds": short.holds,
-        "earliest_deadline": time_or_null(short.earliest_deadline),
-    })
-}
-
-fn time_or_null(time: Option<Timestamp>) -> Value {
-    time.map_or(Value::Null, |time| rfc3339(time).into())
+fn time_or_null(time: Option<Timestamp>) -> Fact {
+    time.map_or(Fact::Nothing, |time| Fact::Text(rfc3339(time)))
 }
 
 fn now_rfc3339() -> String {
