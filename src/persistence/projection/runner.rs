@@ -49,8 +49,8 @@ impl Default for Options {
 /// The lowest claim there is, inherited by SQLite's own thread: a rush is for the buyers, and SQL catches up after it.
 const NICENESS: i32 = 19;
 
-/// The rush is over when the journal had nothing new for so many looks.
-const REST_AFTER_IDLE_TURNS: u32 = 20;
+/// The rush is over when the journal had nothing new for so many looks, ten seconds of them.
+const REST_AFTER_IDLE_TURNS: u32 = 200;
 
 /// Why the projection cannot go on. Nothing is lost: the journal has it all.
 #[derive(Debug, thiserror::Error)]
