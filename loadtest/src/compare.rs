@@ -66,7 +66,7 @@ async fn compare(peers: &[Peer], rounds: u32, load: &Load) -> Result<Comparison>
                 .with_context(|| format!("peer `{peer}` did not start"))?,
         );
     }
-    let turns = take_turns(&started, rounds, load).await?;
+    let turns = take_turns(&bench, &started, rounds, load).await?;
     Ok(Comparison {
         machine: Machine::this(),
         rounds,
@@ -79,6 +79,7 @@ async fn compare(peers: &[Peer], rounds: u32, load: &Load) -> Result<Comparison>
 }
 
 async fn take_turns(
+    bench: &Bench,
     started: &[Started],
     rounds: u32,
     load: &Load,
@@ -89,6 +90,7 @@ async fn take_turns(
         let Started { peer, workload, .. } = &started[usize::try_from(step)? % started.len()];
         progress.show(step, format!("turns, now {peer}"));
         let result = closed_loop::run(workload, load.pace()).await;
+        bench.settle().await;
         let result = result.with_context(|| format!("peer `{peer}` did not answer as agreed"))?;
         let own = turns.entry(peer.to_string()).or_default();
         own.throughput_per_s.push(round(result.throughput_per_s, 1));

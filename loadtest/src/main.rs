@@ -20,6 +20,7 @@ mod process;
 mod progress;
 mod report;
 mod server;
+mod settle;
 mod signing;
 mod workload;
 

@@ -16,6 +16,7 @@ use crate::cli::Load;
 use crate::own_directory::OwnDirectory;
 use crate::process::Process;
 use crate::server::Server;
+use crate::settle::settle;
 use crate::workload::Workload;
 use crate::{buyers, signing};
 
@@ -55,6 +56,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Waits until no peer works on an earlier turn any more.
+    pub(crate) async fn settle(&self) {
+        if let Some(server) = &self.server {
+            settle(server).await;
+        }
+    }
+
     pub(crate) async fn prepare(load: &Load, peers: &[Peer]) -> Result<Self> {
         let needs_layby = peers.iter().any(|peer| *peer != Peer::NoOp);
         let server = if needs_layby {

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::progress::Progress;
@@ -48,6 +48,10 @@ impl Default for Options {
 
 /// The lowest claim there is, inherited by SQLite's own thread: a rush is for the buyers, and SQL catches up after it.
 const NICENESS: i32 = 19;
+
+/// Full batches in a row are a rush: SQL works half of the time and leaves the rest to the buyers. A rush that lasts
+/// longer than so many of them, a million records, is the new normal, and SQL keeps up with it as well as it can.
+const RUSH_BATCHES_MAX: u32 = 125;
 
 /// The rush is over when the journal had nothing new for so many looks, ten seconds of them.
 const REST_AFTER_IDLE_TURNS: u32 = 200;
@@ -156,14 +160,23 @@ impl Runner {
     async fn run(&mut self) -> Result<(), StopReason> {
         let mut records = Records::new();
         let mut idle_turns = 0;
+        let mut full_batches = 0;
         while !self.is_asked_to_stop() {
             let Some(read) = self.read(&mut records)? else {
                 self.pause(self.options.retry_pause_max).await;
                 continue;
             };
             if read > 0 {
+                let begun = Instant::now();
                 self.project(decode(&records)?).await?;
                 idle_turns = 0;
+                full_batches = match read == self.options.batch_records_max {
+                    true => full_batches + 1,
+                    false => 0,
+                };
+                if (1..RUSH_BATCHES_MAX).contains(&full_batches) {
+                    self.pause(begun.elapsed()).await;
+                }
             } else {
                 idle_turns += 1;
             }
