@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::history::History;
+use crate::api::ClockOffset;
 use crate::cli::FlashSale;
 use crate::clock::Clock;
 use crate::http::{KeySource, Pool};
@@ -16,8 +17,7 @@ pub(crate) struct Market {
     pub(crate) product: Uuid,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
-    /// How far the server's clock is ahead of ours.
-    pub(crate) clock_ahead_us: i64,
+    pub(crate) offset: ClockOffset,
     pub(crate) history: History,
     pub(crate) keys: RefCell<KeySource>,
     /// Nobody goes on trying after this moment.
@@ -37,6 +37,6 @@ impl Market {
 
     /// A moment of the server's clock, on ours.
     pub(crate) fn run_us_of_server(&self, at: Timestamp) -> i64 {
-        self.clock.run_us_of(at) - self.clock_ahead_us
+        self.clock.run_us_of(at) - self.offset.ahead_us
     }
 }

@@ -115,16 +115,16 @@ async fn open_market(
     if !options.scheduled {
         admin.open(product).await?;
     }
-    let clock_ahead_us = admin.clock_ahead_us(product, &clock).await;
+    let offset = admin.clock_offset(product, &clock).await;
     // The schedule is kept by the server's clock.
-    let opens_here_us = opens_us.saturating_add_signed(-clock_ahead_us);
+    let opens_here_us = opens_us.saturating_add_signed(-offset.ahead_us);
     Ok(Market {
         opens_us: options.scheduled.then_some(opens_here_us),
         options,
         product,
         pool,
         clock,
-        clock_ahead_us,
+        offset,
         history: History::new(),
         keys: RefCell::new(KeySource::new()),
         closes_us: Cell::new(u64::MAX),

@@ -175,10 +175,11 @@ impl<'a> Shopper<'a> {
     }
 
     fn remember(&self, hold: Hold, reply: &Reply) -> usize {
+        let surely_before = reply.answered_us + self.market.offset.uncertain_us;
         if self
             .market
             .opens_us
-            .is_some_and(|opens_us| reply.answered_us < opens_us)
+            .is_some_and(|opens_us| surely_before < opens_us)
         {
             self.market
                 .history
