@@ -1,0 +1,2 @@
+-- Its rows are accounts now.
+DROP TABLE IF EXISTS users;

@@ -1,0 +1,2 @@
+CREATE UNIQUE INDEX IF NOT EXISTS accounts_by_email
+ON accounts (email_index);

@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS accounts_by_role
+ON accounts (role);

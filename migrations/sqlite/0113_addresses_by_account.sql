@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS addresses_by_account
+ON addresses (account, id);

@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS mail_outbox_by_account
+ON mail_outbox (account);
