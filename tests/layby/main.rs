@@ -12,6 +12,7 @@
 
 mod support;
 
+mod accounts;
 mod admin;
 mod bad_input;
 mod cli;

@@ -15,6 +15,8 @@ pub(crate) struct Caller {
     agent: Agent,
     url: String,
     token: Option<String>,
+    /// Sent along with every request.
+    headers: Vec<(&'static str, String)>,
     pub(crate) id: Uuid,
 }
 
@@ -54,18 +56,44 @@ impl Caller {
             agent: config.into(),
             url: url.to_owned(),
             token,
+            headers: Vec::new(),
             id,
         }
     }
 
     /// The same person with another token.
     pub(crate) fn with_token(&self, token: impl Into<String>) -> Self {
-        Self::new(&self.url, self.id, Some(token.into()))
+        Self {
+            token: Some(token.into()),
+            ..self.clone()
+        }
     }
 
     /// The same person at another address: a server that was started anew.
     pub(crate) fn at(&self, url: &str) -> Self {
-        Self::new(url, self.id, self.token.clone())
+        Self {
+            url: url.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same words from another place: as a reverse proxy would pass them on.
+    pub(crate) fn from_address(&self, address: &str) -> Self {
+        self.with_header("X-Forwarded-For", address)
+    }
+
+    pub(crate) fn with_header(&self, name: &'static str, value: impl Into<String>) -> Self {
+        let mut caller = self.clone();
+        caller.headers.retain(|(it, _)| *it != name);
+        caller.headers.push((name, value.into()));
+        caller
+    }
+
+    pub(crate) fn without_token(&self) -> Self {
+        Self {
+            token: None,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -135,6 +163,21 @@ impl Caller {
     }
 
     #[track_caller]
+    pub(crate) fn post_with(&self, path: &str, body: &Value) -> Answer {
+        self.send(&Method::POST, path, None, Some(body))
+    }
+
+    #[track_caller]
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(&Method::PATCH, path, None, Some(body))
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        self.send(&Method::DELETE, path, None, None)
+    }
+
+    #[track_caller]
     pub(crate) fn send(
         &self,
         method: &Method,
@@ -165,6 +208,9 @@ impl Caller {
         }
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let response = if bytes.is_empty() && *method != Method::POST {

@@ -1,8 +1,11 @@
 //! What the tests say their sentences with.
 
+mod canary;
 mod client;
 mod crowd;
+mod letters;
 mod mariadb;
+mod person;
 mod process;
 mod shop;
 mod store;
@@ -10,9 +13,12 @@ mod trade;
 mod wait;
 mod wire;
 
+pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
+pub(crate) use letters::{Letter, Outbox, Postbox, code_in};
 pub(crate) use mariadb::MariaDb;
+pub(crate) use person::{Member, Person};
 pub(crate) use process::Process;
 pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, run};
 pub(crate) use store::Store;

@@ -416,6 +416,16 @@ impl Shop {
         super::store::execute(self.tables.url(), statement.to_owned());
     }
 
+    /// What a query gives, every value as text; `NULL` for nothing. Bytes must be asked for by `HEX()`.
+    pub(crate) fn rows(&self, query: &str) -> Vec<Vec<String>> {
+        super::store::fetch(self.tables.url(), query.to_owned())
+    }
+
+    /// Where its tables are.
+    pub(crate) fn database_url(&self) -> &str {
+        self.tables.url()
+    }
+
     fn check_log(&self, process: &Process) {
         if std::thread::panicking() {
             return;

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use sqlx::any::install_default_drivers;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use sqlx::any::{AnyRow, install_default_drivers};
+use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
 use uuid::Uuid;
 
 use super::setting;
@@ -102,16 +102,48 @@ impl Drop for Tables {
 
 /// One statement on a connection of its own.
 pub(super) fn execute(server: &str, statement: String) {
+    let said = statement.clone();
+    on_connection(server, &said, async |connection| {
+        connection.execute(AssertSqlSafe(statement)).await.map(drop)
+    });
+}
+
+/// The rows of a query, every value as text.
+pub(super) fn fetch(server: &str, query: String) -> Vec<Vec<String>> {
+    let said = query.clone();
+    let rows = on_connection(server, &said, async |connection| {
+        connection.fetch_all(AssertSqlSafe(query)).await
+    });
+    let as_text = |row: &AnyRow| -> Vec<String> {
+        let columns = row.columns().iter().map(Column::ordinal);
+        columns.map(|column| text_at(row, column)).collect()
+    };
+    rows.iter().map(as_text).collect()
+}
+
+fn text_at(row: &AnyRow, column: usize) -> String {
+    if let Ok(text) = row.try_get::<Option<String>, _>(column) {
+        return text.unwrap_or_else(|| "NULL".into());
+    }
+    let number: i64 = row.try_get(column).expect("a text or a number");
+    number.to_string()
+}
+
+fn on_connection<T>(
+    server: &str,
+    said: &str,
+    act: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, sqlx::Error>,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     install_default_drivers();
-    let said = statement.clone();
     let done = runtime.block_on(async {
         let mut connection = AnyConnection::connect(server).await?;
-        connection.execute(AssertSqlSafe(statement)).await?;
-        connection.close().await
+        let done = act(&mut connection).await?;
+        connection.close().await?;
+        Ok(done)
     });
-    done.unwrap_or_else(|error: sqlx::Error| panic!("`{said}` failed at {server}: {error}"));
+    done.unwrap_or_else(|error: sqlx::Error| panic!("`{said}` failed at {server}: {error}"))
 }
