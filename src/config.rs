@@ -9,10 +9,15 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
+use crate::accounts::passwords::PoolOptions;
 use crate::actors::{EngineOptions, PaymentTimes};
+use crate::gateways::mail::MailOptions;
 use crate::gateways::payment::SandboxPlan;
 use crate::http::HttpOptions;
+use crate::http::client_address::TrustedProxies;
+use crate::secrets::SecretsOptions;
 
 const CONFIG_FILE: &str = "layby.toml";
 
@@ -35,6 +40,9 @@ pub struct StoreOptions {
         hide_env_values = true
     )]
     pub database_url: Option<String>,
+    /// Directory of the keys: `token.keys`, `seal.keys`, `index.key` [default: `secrets` in the data directory]
+    #[arg(long, env = "LAYBY_SECRETS_DIR", value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or a filter such as `layby=debug` [default: info]
     #[arg(long, env = "LAYBY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -50,6 +58,34 @@ pub struct ServeOptions {
     /// Set up a demo shop and write its ids and tokens to `demo.json` in the data directory
     #[arg(long, env = "LAYBY_DEMO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub demo: Option<bool>,
+    /// `redis://host:port`, for limits that several servers share; without it each keeps its own [default: none]
+    #[arg(
+        long,
+        env = "LAYBY_REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub redis_url: Option<String>,
+    /// Where mail goes: `smtp://user:password@host`, `smtps://...` or `file:DIR` [default: `outbox` in the data directory]
+    #[arg(
+        long,
+        env = "LAYBY_MAIL_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub mail_url: Option<String>,
+    /// Who mail is from [default: Layby <no-reply@localhost>]
+    #[arg(long, env = "LAYBY_MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// PEM file with a certificate to trust as the mail server's root, beside the public ones
+    #[arg(long, env = "LAYBY_MAIL_CA_FILE", value_name = "FILE")]
+    pub mail_ca_file: Option<PathBuf>,
+    /// Addresses and nets of reverse proxies whose `X-Forwarded-For` is believed: `127.0.0.1,10.0.0.0/8` [default: none]
+    #[arg(long, env = "LAYBY_TRUSTED_PROXIES", value_name = "NETS")]
+    pub trusted_proxies: Option<String>,
+    /// Threads that hash passwords [default: half of the cores]
+    #[arg(long, env = "LAYBY_PASSWORD_THREADS", value_name = "N")]
+    pub password_threads: Option<usize>,
     /// HTTP worker threads [default: one a core]
     #[arg(long, env = "LAYBY_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
@@ -100,6 +136,7 @@ pub struct ServeOptions {
 struct ConfigFile {
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
+    secrets_dir: Option<PathBuf>,
     log: Option<String>,
     #[serde(flatten)]
     serve: ServeOptions,
@@ -110,6 +147,7 @@ struct ConfigFile {
 pub struct StoreSettings {
     pub data_dir: PathBuf,
     pub database_url: String,
+    pub secrets: SecretsOptions,
     pub log: String,
 }
 
@@ -119,6 +157,10 @@ pub struct ServeSettings {
     pub store: StoreSettings,
     pub demo: bool,
     pub http: HttpOptions,
+    pub proxies: TrustedProxies,
+    pub redis_url: Option<String>,
+    pub mail: MailOptions,
+    pub passwords: PoolOptions,
     pub engine: EngineOptions,
     pub journal_segment_bytes: u64,
     pub journal_retention_bytes: u64,
@@ -140,9 +182,14 @@ impl StoreSettings {
             .database_url
             .or_else(|| file.database_url.clone())
             .unwrap_or_else(|| format!("sqlite://{}", data_dir.join("layby.db").display()));
+        let secrets_dir = options
+            .secrets_dir
+            .or_else(|| file.secrets_dir.clone())
+            .unwrap_or_else(|| data_dir.join("secrets"));
         Self {
             data_dir,
             database_url,
+            secrets: secrets_from(secrets_dir),
             log: options
                 .log
                 .or_else(|| file.log.clone())
@@ -168,10 +215,14 @@ impl ServeSettings {
             store,
             demo: options.demo.unwrap_or(false),
             http,
+            proxies: options.proxies()?,
+            mail: options.mail(),
+            passwords: options.passwords()?,
             engine: options.engine()?,
             journal_segment_bytes: mib(options.journal_segment_mib, 64, 1..=1024)?,
             journal_retention_bytes: mib(options.journal_retention_mib, 1024, 0..=1 << 30)?,
             sandbox: options.sandbox()?,
+            redis_url: options.redis_url,
         })
     }
 }
@@ -182,6 +233,12 @@ impl ServeOptions {
         Self {
             listen: self.listen.or(file.listen),
             demo: self.demo.or(file.demo),
+            redis_url: self.redis_url.or(file.redis_url),
+            mail_url: self.mail_url.or(file.mail_url),
+            mail_from: self.mail_from.or(file.mail_from),
+            mail_ca_file: self.mail_ca_file.or(file.mail_ca_file),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            password_threads: self.password_threads.or(file.password_threads),
             workers: self.workers.or(file.workers),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
             payments_pending_max: self.payments_pending_max.or(file.payments_pending_max),
@@ -199,6 +256,33 @@ impl ServeOptions {
                 .or(file.sandbox_out_of_order_rate),
             sandbox_late_ms: self.sandbox_late_ms.or(file.sandbox_late_ms),
         }
+    }
+
+    fn proxies(&self) -> anyhow::Result<TrustedProxies> {
+        let nets = self.trusted_proxies.as_deref().unwrap_or_default();
+        nets.parse()
+            .with_context(|| format!("trusted_proxies = `{nets}` is not right"))
+    }
+
+    fn mail(&self) -> MailOptions {
+        let defaults = MailOptions::default();
+        MailOptions {
+            url: self.mail_url.clone(),
+            from: self.mail_from.clone().unwrap_or(defaults.from),
+            ca_file: self.mail_ca_file.clone(),
+        }
+    }
+
+    fn passwords(&self) -> anyhow::Result<PoolOptions> {
+        let mut options = PoolOptions::default();
+        if let Some(threads) = self.password_threads {
+            ensure!(
+                (1..=64).contains(&threads),
+                "password_threads = {threads} is not between 1 and 64"
+            );
+            options.threads = threads;
+        }
+        Ok(options)
     }
 
     fn engine(&self) -> anyhow::Result<EngineOptions> {
@@ -252,6 +336,26 @@ impl ConfigFile {
         toml::from_str(&text)
             .with_context(|| format!("the settings in `{}` are not right", path.display()))
     }
+}
+
+/// Keys may come from the environment, never from an option or a settings file, where others could see them.
+#[expect(clippy::disallowed_methods, reason = "these are settings")]
+fn secrets_from(dir: PathBuf) -> SecretsOptions {
+    let secret = |name| std::env::var(name).ok().filter(|it| !it.is_empty());
+    SecretsOptions {
+        dir,
+        token_keys: secret("LAYBY_TOKEN_KEYS").map(Zeroizing::new),
+        seal_keys: secret("LAYBY_SEAL_KEYS").map(Zeroizing::new),
+        index_key: secret("LAYBY_INDEX_KEY").map(Zeroizing::new),
+    }
+}
+
+/// The password of an admin to be made.
+#[expect(clippy::disallowed_methods, reason = "this is a setting")]
+pub(crate) fn admin_password() -> Option<Zeroizing<String>> {
+    std::env::var("LAYBY_ADMIN_PASSWORD")
+        .ok()
+        .map(Zeroizing::new)
 }
 
 fn mib(

@@ -8,19 +8,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::accounts::fields::{Email, PersonName, Phone, Username};
+use crate::accounts::passwords::Password;
+use crate::accounts::token::{Role, TokenIssuer};
+use crate::accounts::{self, Accounts, NewPerson};
 use crate::actors::Engine;
 use crate::actors::message::{PlaceOrder, ProductAct, Refusal, StartPayment};
 use crate::domain::{
     AdminMark, AttemptId, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, OrderId,
     ProductId, Quantity, RequestId, RestockTo, Span, Window, WindowAct,
 };
-use crate::http::token::{Role, TokenIssuer};
-use crate::persistence::database::{Database, NewUser};
 
 const TOKEN_TTL_SECS: u64 = 86_400;
 const FILE: &str = "demo.json";
@@ -51,7 +52,7 @@ struct Products {
 /// Makes or renews the demo, writes `demo.json` and prints what a visitor needs.
 pub(crate) async fn set_up(
     engine: &Engine,
-    database: &Database,
+    accounts: &Accounts,
     issuer: &TokenIssuer,
     data_dir: &Path,
     url: &str,
@@ -69,19 +70,19 @@ pub(crate) async fn set_up(
         {
             demo
         }
-        _ => make(engine, database).await?,
+        _ => make(engine, accounts).await?,
     };
     demo.url = url.into();
-    demo.admin.token = issuer.issue(demo.admin.id, Role::Admin, TOKEN_TTL_SECS)?;
-    demo.buyer.token = issuer.issue(demo.buyer.id, Role::Buyer, TOKEN_TTL_SECS)?;
+    demo.admin.token = issuer.issue_plain(demo.admin.id, Role::Admin, TOKEN_TTL_SECS)?;
+    demo.buyer.token = issuer.issue_plain(demo.buyer.id, Role::Buyer, TOKEN_TTL_SECS)?;
     write(&path, &demo).with_context(|| format!("cannot write `{}`", path.display()))?;
     print(&demo, &path);
     Ok(())
 }
 
-async fn make(engine: &Engine, database: &Database) -> anyhow::Result<Demo> {
-    let admin = person(database, "admin", Role::Admin).await?;
-    let buyer = person(database, "buyer", Role::Buyer).await?;
+async fn make(engine: &Engine, accounts: &Accounts) -> anyhow::Result<Demo> {
+    let admin = person(accounts, "admin", Role::Admin).await?;
+    let buyer = person(accounts, "buyer", Role::Buyer).await?;
     let shop = Shop {
         engine,
         admin: user(admin.id),
@@ -181,30 +182,37 @@ impl Shop<'_> {
     }
 }
 
-async fn person(database: &Database, username: &str, role: Role) -> anyhow::Result<Person> {
+/// Somebody who can sign in. If the name is taken, as by a demo whose file is gone, a number makes it another.
+async fn person(accounts: &Accounts, name: &str, role: Role) -> anyhow::Result<Person> {
     let id = Uuid::now_v7();
     let password = format!("{:032x}", rand::random::<u128>());
-    let stored = NewUser {
-        id: user(id),
-        role: role.as_str().into(),
-        username_index: None,
-        password_hash: Some(hash(&password)?),
-        created_at: crate::clock::Clock::now(&crate::clock::SystemClock),
-    };
-    database.create_user(stored).await?;
-    Ok(Person {
-        id,
-        username: username.into(),
-        password,
-        token: String::new(),
-    })
+    let numbered = format!("{name}-{:06}", rand::rng().random_range(0..1_000_000_u32));
+    for username in [name, &numbered] {
+        let person = demo_person(username, &password).map_err(|fault| anyhow!(fault))?;
+        match accounts.vouch_for(user(id), role, person).await {
+            Err(accounts::Refusal::UsernameTaken) => {}
+            other => {
+                other?;
+                return Ok(Person {
+                    id,
+                    username: username.into(),
+                    password,
+                    token: String::new(),
+                });
+            }
+        }
+    }
+    Err(anyhow!("the names {name} and {numbered} are taken"))
 }
 
-/// Argon2id with the library's parameters (19 MiB, two passes), as a PHC string.
-fn hash(password: &str) -> anyhow::Result<Box<str>> {
-    let hash = Argon2::default().hash_password(password.as_bytes());
-    let hash = hash.map_err(|error| anyhow!("the demo's password cannot be hashed: {error}"))?;
-    Ok(hash.to_string().into())
+fn demo_person(username: &str, password: &str) -> Result<NewPerson, String> {
+    Ok(NewPerson {
+        username: Username::parse(username)?,
+        password: Password::new_choice(password, &[]).map_err(|weak| weak.to_string())?,
+        email: Email::parse(&format!("{username}@demo.example"))?,
+        name: PersonName::parse(username)?,
+        phone: Phone::parse("010-0000-0000")?,
+    })
 }
 
 /// Whole or not at all: a load test may read it at any moment.
@@ -226,7 +234,15 @@ fn print(demo: &Demo, path: &Path) {
     println!("  open product      {}", demo.products.open);
     println!("  scheduled product {}", demo.products.scheduled);
     println!("  sold-out product  {}", demo.products.sold_out);
+    println!(
+        "  admin             {} / {}",
+        demo.admin.username, demo.admin.password
+    );
     println!("  admin token       {}", demo.admin.token);
+    println!(
+        "  buyer             {} / {}",
+        demo.buyer.username, demo.buyer.password
+    );
     println!("  buyer token       {}", demo.buyer.token);
     println!("  all of it in      {}", path.display());
 }

@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod accounts;
 pub mod actors;
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ mod demo;
 pub mod domain;
 pub mod gateways;
 pub mod http;
+pub mod mail;
 pub mod persistence;
 pub mod secrets;
 pub mod startup;

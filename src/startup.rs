@@ -10,6 +10,10 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::accounts::passwords::PasswordPool;
+use crate::accounts::token::{TokenIssuer, TokenVerifier};
+use crate::accounts::vault::Vault;
+use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
     self, EngineFailure, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError,
 };
@@ -17,14 +21,16 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
 use crate::domain::Timestamp;
+use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
-use crate::http::token::{TokenIssuer, TokenVerifier};
 use crate::http::{self, HttpParts};
+use crate::mail::{Carrier, CarrierHandle, CarrierParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
+use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
-use crate::secrets;
+use crate::secrets::Secrets;
 
 /// How long SQL is given to catch up when the server stops; the journal has the rest.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
@@ -42,6 +48,7 @@ pub struct Service {
 pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let data_dir = &settings.store.data_dir;
     let mut service = Service::start(&settings).await?;
+    let people = People::start(&settings, &service.database).await?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
     let (server, address) = http::serve(
@@ -49,15 +56,15 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
         HttpParts {
             engine: service.link(),
             database: service.database.clone(),
-            tokens: Arc::new(TokenVerifier::from_data_dir(data_dir)?),
+            accounts: people.accounts.clone(),
+            proxies: settings.proxies,
             lag: lag(&service.projection),
         },
     )?;
     let url = format!("http://{address}");
     if settings.demo {
         let engine = service.link().connect();
-        let issuer = TokenIssuer::from_data_dir(data_dir)?;
-        demo::set_up(&engine, &service.database, &issuer, data_dir, &url).await?;
+        demo::set_up(&engine, &people.accounts, &people.issuer, data_dir, &url).await?;
     }
     println!("listening on {url}");
     tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
@@ -70,17 +77,75 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     };
     handle.stop(failure.is_none()).await;
     running.await??;
+    people.close().await;
     match failure {
         Some(failure) => Err(failure.into()),
         None => service.close().await,
     }
 }
 
+/// Accounts and the mail that they send.
+#[derive(Debug)]
+struct People {
+    accounts: Accounts,
+    issuer: TokenIssuer,
+    carrier: CarrierHandle,
+}
+
+impl People {
+    async fn start(settings: &ServeSettings, database: &Database) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let secrets = Secrets::open(&settings.store.secrets)?;
+        let vault = Vault::new(&secrets);
+        let limits = Limiter::open(settings.redis_url.as_deref(), Arc::clone(&clock))?;
+        let carrier = start_carrier(settings, database, &vault, &clock)?;
+        let issuer = TokenIssuer::new(Arc::clone(secrets.token_keys()));
+        let accounts = Accounts::start(AccountsParts {
+            database: database.clone(),
+            vault,
+            passwords: PasswordPool::start(settings.passwords)?,
+            issuer: issuer.clone(),
+            verifier: Arc::new(TokenVerifier::new(Arc::clone(secrets.token_keys()))),
+            limits,
+            carrier: carrier.clone(),
+            clock,
+        });
+        Ok(Self {
+            accounts: accounts.await?,
+            issuer,
+            carrier,
+        })
+    }
+
+    /// What is noted is written, and the letter in hand sent; the others wait in the outbox.
+    async fn close(self) {
+        self.accounts.close().await;
+        self.carrier.stop().await;
+    }
+}
+
+fn start_carrier(
+    settings: &ServeSettings,
+    database: &Database,
+    vault: &Vault,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<CarrierHandle> {
+    let transport = mail_transport::open(&settings.mail, &settings.store.data_dir)?;
+    tracing::info!(mail = transport.place(), "mail goes out");
+    let vault = vault.clone();
+    Carrier::start(CarrierParts {
+        database: database.clone(),
+        transport,
+        from: settings.mail.from.clone(),
+        clock: Arc::clone(clock),
+        open: Arc::new(move |letter| accounts::open_letter(&vault, letter)),
+    })
+}
+
 impl Service {
     pub async fn start(settings: &ServeSettings) -> anyhow::Result<Self> {
         let store = &settings.store;
         create_data_dir(&store.data_dir)?;
-        token_secret(&store.data_dir)?;
         let journal = open_journal(settings)?;
         let database = open_database(store).await?;
         let loaded = load(&database).await?;
@@ -155,8 +220,10 @@ pub(crate) fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     })
 }
 
-pub(crate) fn token_issuer(data_dir: &Path) -> anyhow::Result<TokenIssuer> {
-    Ok(TokenIssuer::new(&token_secret(data_dir)?))
+/// Signs tokens with the keys of a server, which are made if there are none yet.
+pub(crate) fn token_issuer(settings: &StoreSettings) -> anyhow::Result<TokenIssuer> {
+    let secrets = Secrets::open(&settings.secrets)?;
+    Ok(TokenIssuer::new(Arc::clone(secrets.token_keys())))
 }
 
 pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
@@ -170,12 +237,6 @@ pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error>
     let now = SystemClock.now().as_micros();
     let keep_since = Timestamp::from_micros(now.saturating_sub(TWO_DAYS_US));
     database.load_live(keep_since).await
-}
-
-fn token_secret(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
-    let path = secrets::token_key_path(data_dir);
-    secrets::read_or_create(&path)
-        .with_context(|| format!("cannot use the token key `{}`", path.display()))
 }
 
 fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk>> {

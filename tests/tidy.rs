@@ -19,14 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "crate::http",
-        &[
-            "http/",
-            "startup.rs",
-            "cli/",
-            "demo.rs",
-            "config.rs",
-            "secrets.rs",
-        ],
+        &["http/", "startup.rs", "cli/", "demo.rs", "config.rs"],
     ),
 ];
 

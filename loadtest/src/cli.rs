@@ -29,6 +29,8 @@ pub(crate) enum Scenario {
     Compare(Compare),
     /// Latency of a purchase at a steady rate, counted from the intended start
     Latency(Latency),
+    /// Latency of a purchase at a steady rate, in turns with and without a storm of sign-ins
+    SignIns(SignIns),
     /// Throughput with the load spread over 1, 100 and 10,000 products
     ManyProducts(ManyProducts),
     /// The HTTP stack alone: checks the token, parses the order, answers 201
@@ -157,6 +159,21 @@ pub(crate) struct Latency {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct SignIns {
+    /// Purchases a second
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: u32,
+    /// Sign-ins always under way, of the demo's buyer
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) parallel: u32,
+    /// How often the two take turns
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct NoOpServer {
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
@@ -183,6 +200,7 @@ impl Cli {
             Scenario::Compare(compare) => compare.load.server.validate(),
             Scenario::ManyProducts(many) => many.load.server.validate(),
             Scenario::Latency(latency) => latency.load.server.validate(),
+            Scenario::SignIns(sign_ins) => sign_ins.load.server.validate(),
             Scenario::NoOpServer(_) => Ok(()),
         }
     }
@@ -289,6 +307,7 @@ mod tests {
             "loadtest compare --peers no-op,sold-out,journey,products-100",
             "loadtest latency --rate 20000",
             "loadtest many-products --products 1,10",
+            "loadtest sign-ins --rate 500 --parallel 20",
         ] {
             parse(line).expect(line);
         }

@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod server;
 mod settle;
+mod sign_ins;
 mod signing;
 mod workload;
 
@@ -79,6 +80,10 @@ async fn run(scenario: Scenario) -> Result<ExitCode> {
         Scenario::Latency(options) => {
             finish(&latency::run(&options).await?, options.load.json.as_deref())
         }
+        Scenario::SignIns(options) => finish(
+            &sign_ins::run(&options).await?,
+            options.load.json.as_deref(),
+        ),
         Scenario::Compare(options) => {
             finish_comparison(&compare::run(&options).await?, options.load.json.as_deref())
         }

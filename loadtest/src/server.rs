@@ -38,11 +38,19 @@ struct Own {
 struct Demo {
     url: String,
     admin: DemoAccount,
+    buyer: Option<Credentials>,
 }
 
 #[derive(Debug, Deserialize)]
 struct DemoAccount {
     token: String,
+}
+
+/// What somebody signs in with.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: String,
 }
 
 impl Server {
@@ -80,6 +88,13 @@ impl Server {
                 .await
                 .with_context(|| format!("no server runs: {why_not:#}")),
         }
+    }
+
+    /// The buyer of the demo shop.
+    pub(crate) fn credentials(&self) -> Result<Credentials> {
+        let demo = Demo::read(&self.data_dir)?;
+        demo.buyer
+            .context("`demo.json` names no buyer; sign-ins need a server with --demo")
     }
 
     async fn start() -> Result<Self> {

@@ -1,10 +1,10 @@
-//! The only place that makes and checks access tokens: the service's own code, with the key of its data directory.
+//! The only place that makes and checks access tokens: the service's own code, with the keys of its data directory.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use layby::http::token::{Role, TokenIssuer, TokenVerifier};
-use layby::secrets;
+use layby::accounts::token::{Role, TokenIssuer, TokenVerifier};
+use layby::secrets::{self, LiveKeys};
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -13,16 +13,15 @@ pub(crate) struct Issuer(TokenIssuer);
 #[derive(Debug)]
 pub(crate) struct Verifier(TokenVerifier);
 
-/// Whether the data directory has the key of a server.
+/// Whether the data directory has the keys of a server.
 pub(crate) fn has_key(data_dir: &Path) -> bool {
-    secrets::token_key_path(data_dir).exists()
+    secrets::token_keys_path(data_dir).exists()
 }
 
 /// A key for peers that run without a server.
 pub(crate) fn create_key(data_dir: &Path) -> Result<()> {
-    let path = secrets::token_key_path(data_dir);
-    secrets::read_or_create(&path)
-        .with_context(|| format!("cannot create `{}`", path.display()))?;
+    let path = secrets::token_keys_path(data_dir);
+    LiveKeys::open_or_make(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
     Ok(())
 }
 
@@ -32,7 +31,7 @@ impl Issuer {
     }
 
     pub(crate) fn issue_to_buyer(&self, user_id: Uuid, ttl_seconds: u64) -> Result<String> {
-        self.0.issue(user_id, Role::Buyer, ttl_seconds)
+        self.0.issue_plain(user_id, Role::Buyer, ttl_seconds)
     }
 }
 

@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// Refuses what rests on durable state alone, unless the request may be a repeat or its buyer may be at the limit.
-    fn refuse_at_once(&self, place: &PlaceOrder) -> Result<(), Refusal> {
+    pub fn refuse_at_once(&self, place: &PlaceOrder) -> Result<(), Refusal> {
         let [(product, quantity)] = place.lines.as_slice() else {
             return Ok(());
         };

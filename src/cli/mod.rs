@@ -1,6 +1,7 @@
 //! The command line, and what its exit codes mean.
 
 mod admin;
+mod keys;
 mod seed;
 mod verify;
 
@@ -45,6 +46,11 @@ enum Command {
         #[command(flatten)]
         store: StoreOptions,
     },
+    /// Manage keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Prove the books: every unit of every product, from the journal and the database
     Verify {
         #[command(flatten)]
@@ -74,6 +80,20 @@ enum AdminCommand {
     Create {
         #[command(flatten)]
         store: StoreOptions,
+        #[command(flatten)]
+        who: admin::Who,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Add a key and seal the data key of every account with it, beside a stopped or running server
+    Rotate {
+        #[command(flatten)]
+        store: StoreOptions,
+        /// Add a key that signs access tokens instead
+        #[arg(long)]
+        tokens: bool,
     },
 }
 
@@ -97,8 +117,11 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             block_on(startup::serve(settings))?;
         }
         Command::Admin {
-            command: AdminCommand::Create { store },
-        } => block_on(admin::create(resolved(store)?))?,
+            command: AdminCommand::Create { store, who },
+        } => block_on(admin::create(resolved(store)?, who))?,
+        Command::Keys {
+            command: KeysCommand::Rotate { store, tokens },
+        } => block_on(keys::rotate(resolved(store)?, tokens))?,
         Command::Migrate { store } => block_on(startup::migrate(resolved(store)?))?,
         Command::Verify { store, json } => {
             return block_on(verify::run(resolved(store)?, json));

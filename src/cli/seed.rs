@@ -8,22 +8,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use uuid::Uuid;
 
+use crate::accounts::token::{Role, TokenIssuer};
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreSettings;
 use crate::domain::BuyerId;
-use crate::http::token::{Role, TokenIssuer};
+use crate::persistence::database::Account;
 use crate::startup;
 
 const TOKEN_TTL_SECS: u64 = 86_400;
 
 pub(super) async fn run(settings: StoreSettings, buyers: u32, out: PathBuf) -> anyhow::Result<()> {
     startup::create_data_dir(&settings.data_dir)?;
-    let issuer = startup::token_issuer(&settings.data_dir)?;
+    let issuer = startup::token_issuer(&settings)?;
     let database = startup::open_database(&settings).await?;
     let ids: Vec<Uuid> = (0..buyers).map(|_| Uuid::now_v7()).collect();
-    let rows = ids.iter().map(|id| BuyerId::new(id.as_u128())).collect();
+    let now = SystemClock.now();
+    let account =
+        |id: &Uuid| Account::nameless(BuyerId::new(id.as_u128()), Role::Buyer.as_str(), now);
     database
-        .insert_users_bulk(rows, Role::Buyer.as_str(), SystemClock.now())
+        .create_accounts(ids.iter().map(account).collect())
         .await?;
     write_tokens(&issuer, &ids, &out)
         .with_context(|| format!("cannot write the tokens to `{}`", out.display()))?;
@@ -44,7 +47,7 @@ fn write_tokens(issuer: &TokenIssuer, ids: &[Uuid], out: &Path) -> anyhow::Resul
         writeln!(
             file,
             "{id},{}",
-            issuer.issue(*id, Role::Buyer, TOKEN_TTL_SECS)?
+            issuer.issue_plain(*id, Role::Buyer, TOKEN_TTL_SECS)?
         )?;
     }
     Ok(file.flush()?)

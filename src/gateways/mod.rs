@@ -1,3 +1,4 @@
-//! The world outside: payment providers, and later mail.
+//! The world outside: payment providers and mail servers.
 
+pub mod mail;
 pub mod payment;

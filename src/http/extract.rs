@@ -19,7 +19,9 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use super::problem::{FieldError, Problem};
-use super::token::{Role, TokenVerifier};
+use crate::accounts::Accounts;
+use crate::accounts::access::{Bearer, Gate};
+use crate::accounts::token::Role;
 use crate::domain::{BuyerId, Fingerprint, KeyHash};
 
 /// Bytes of a JSON body at most; the next is told 413.
@@ -27,14 +29,20 @@ pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// A body that takes longer is told 408: a slow sender must not keep a connection.
 pub const BODY_WITHIN: Duration = Duration::from_secs(5);
 
-/// Anybody with a valid access token.
+/// Anybody with a good access token.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller {
     pub id: BuyerId,
-    pub role: Role,
+    pub bearer: Bearer,
 }
 
-/// Somebody whose token says `admin`.
+/// Somebody who runs the shop: a seller or an admin, as of now.
+#[derive(Debug, Clone, Copy)]
+pub struct Staff {
+    pub id: BuyerId,
+}
+
+/// Somebody who may change what others may do, as of now.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
     pub id: BuyerId,
@@ -61,15 +69,22 @@ impl FromRequest for Caller {
     }
 }
 
+impl FromRequest for Staff {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let staff = [Role::Seller, Role::Admin];
+        ready(caller_in(request, &staff, "`seller` or `admin`").map(|id| Self { id }))
+    }
+}
+
 impl FromRequest for Admin {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| match caller.role {
-            Role::Admin => Ok(Self { id: caller.id }),
-            Role::Buyer | Role::Seller => Err(Problem::forbidden()),
-        }))
+        ready(caller_in(request, &[Role::Admin], "`admin`").map(|id| Self { id }))
     }
 }
 
@@ -215,16 +230,28 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
             "the Authorization header is not `Bearer <access token>`",
         ));
     };
-    let Some(verifier) = request.app_data::<Data<TokenVerifier>>() else {
-        return Err(Problem::unavailable(&"no token verifier is configured"));
+    let Some(gate) = request.app_data::<Data<Gate>>() else {
+        return Err(Problem::unavailable(&"nobody checks tokens"));
     };
-    let claims = verifier
-        .verify(token)
+    let bearer = gate
+        .admit(token)
         .map_err(|error| Problem::unauthorized(error.to_string()))?;
     Ok(Caller {
-        id: BuyerId::new(claims.sub.as_u128()),
-        role: claims.role,
+        id: bearer.id,
+        bearer,
     })
+}
+
+/// Who is turned away is noted.
+fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<BuyerId, Problem> {
+    let caller = caller(request)?;
+    if roles.contains(&caller.bearer.role) {
+        return Ok(caller.id);
+    }
+    if let Some(accounts) = request.app_data::<Data<Accounts>>() {
+        accounts.note_denial(caller.id, super::auth::origin(request)?);
+    }
+    Err(Problem::forbidden(needed))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {

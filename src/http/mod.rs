@@ -2,24 +2,27 @@
 //!
 //! **Invariant:** nothing here knows where the engine runs; it is spoken to through [`crate::actors::Engine`] alone.
 
+pub mod addresses;
 pub mod admin;
+pub mod auth;
+pub mod client_address;
 pub mod extract;
 pub mod health;
 mod ids;
+pub mod me;
 pub mod openapi;
 pub mod orders;
 pub mod payments;
 pub mod problem;
 pub mod products;
 mod server;
-pub mod token;
 pub mod wire;
 mod words;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, ResponseError, Route, guard, web};
+use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
 
 pub use server::{HttpOptions, HttpParts, ServerError, serve};
 
@@ -35,6 +38,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
             }])
             .into()
         }))
+        .configure(auth::configure)
+        .configure(me::configure)
+        .configure(addresses::configure)
         .configure(orders::configure)
         .configure(payments::configure)
         .configure(products::configure)
@@ -60,6 +66,25 @@ pub fn default_headers() -> DefaultHeaders {
 fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
+
+/// A resource that takes nothing but POST.
+fn post(path: &'static str) -> Resource {
+    web::resource(path).default_service(method_not_allowed("POST"))
+}
+
+/// Bodies with passwords and the like show nothing of themselves.
+macro_rules! hide_in_logs {
+    ($($name:ident),+) => {
+        $(
+            impl std::fmt::Debug for $name {
+                fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    out.write_str(stringify!($name))
+                }
+            }
+        )+
+    };
+}
+pub(crate) use hide_in_logs;
 
 /// For every resource: a known path, another method than those in `allow`.
 fn method_not_allowed(allow: &'static str) -> Route {

@@ -6,11 +6,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::addresses::AddressView;
 use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody, Object};
 use super::ids;
 use super::problem::{FieldError, Problem};
 use super::wire::{OrderView, Page, PageQuery, PlacedOrder};
 use super::words::uuid_of;
+use crate::accounts::{self, Accounts};
 use crate::actors::Engine;
 use crate::actors::message::{PlaceOrder, Refusal, Viewer};
 use crate::domain::{
@@ -76,9 +78,11 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewOrder>,
     engine: Data<Engine>,
+    accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
+    let address_id = body.0.address_id;
     let command = body.0.into_command(caller.id, &key)?;
-    let order = engine.place_order(command).await?;
+    let order = place(&engine, &accounts, command, address_id).await?;
     Ok(HttpResponse::Created()
         .insert_header((
             "Location",
@@ -97,11 +101,12 @@ pub async fn list(
     page: Query<PageQuery>,
     engine: Data<Engine>,
     database: Data<Database>,
+    accounts: Data<Accounts>,
 ) -> Result<Json<Page<OrderView>>, Problem> {
     let page = page.into_inner().checked()?;
     let after = page.after.map(|id| OrderId::new(id.as_u128()));
     let orders = orders_of(&engine, &database, caller.id, after, page.limit + 1).await?;
-    let views = orders.iter().map(OrderView::view).collect();
+    let views = views(&accounts, caller.id, &orders).await?;
     Ok(Json(Page::cut(views, page.limit, |view| view.id)))
 }
 
@@ -116,10 +121,11 @@ pub async fn read(
     id: Path<String>,
     engine: Data<Engine>,
     database: Data<Database>,
+    accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
     let order = find(&engine, &database, id, Viewer::Buyer(caller.id)).await?;
-    Ok(Json(OrderView::view(&order)))
+    Ok(Json(view(&accounts, &order).await?))
 }
 
 /// Cancels an order that is not shipped. 202 while a payment or a refund is still under way.
@@ -138,6 +144,7 @@ pub async fn cancel(
     id: Path<String>,
     engine: Data<Engine>,
     database: Data<Database>,
+    accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
     let order = match engine.cancel_order(id, caller.id).await {
@@ -150,7 +157,78 @@ pub async fn cancel(
         OrderState::Cancelled => HttpResponse::Ok(),
         _ => HttpResponse::Accepted(),
     };
-    Ok(response.json(OrderView::view(&order)))
+    Ok(response.json(view(&accounts, &order).await?))
+}
+
+/// An order with the address that it was placed with.
+async fn view(accounts: &Accounts, order: &Order) -> Result<OrderView, Problem> {
+    let mut views = views(accounts, order.buyer, std::slice::from_ref(order)).await?;
+    Ok(views.pop().unwrap_or_else(|| OrderView::view(order)))
+}
+
+/// Orders of one buyer, in their order. While SQL is away they are shown without their addresses.
+async fn views(
+    accounts: &Accounts,
+    buyer: BuyerId,
+    orders: &[Order],
+) -> Result<Vec<OrderView>, Problem> {
+    let mut versions: Vec<AddressId> = orders.iter().filter_map(|order| order.address).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    let frozen = match accounts.frozen_addresses(buyer, versions).await {
+        Err(accounts::Refusal::Database(error)) if error.heals() => {
+            tracing::warn!(%error, "orders are shown without their addresses");
+            Vec::new()
+        }
+        other => other?,
+    };
+    let frozen: Vec<(AddressId, AddressView)> = frozen
+        .into_iter()
+        .map(|(version, address)| (version, address.into()))
+        .collect();
+    let view = |order: &Order| {
+        let found = frozen
+            .iter()
+            .find(|(version, _)| Some(*version) == order.address);
+        OrderView::view(order).with_address(found.map(|(_, address)| address.clone()))
+    };
+    Ok(orders.iter().map(view).collect())
+}
+
+/// An order with an address is placed with what the address says now.
+async fn place(
+    engine: &Engine,
+    accounts: &Accounts,
+    mut command: PlaceOrder,
+    address_id: Option<Uuid>,
+) -> Result<Box<Order>, Problem> {
+    if let Some(id) = address_id {
+        engine.refuse_at_once(&command)?;
+        match accounts.freeze_address(command.buyer, id.as_u128()).await {
+            Ok(version) => command.address = Some(version),
+            // Found in the book when it was first asked: the answer to a repeat does not change with the book.
+            Err(refusal) => {
+                return placed_before(engine, &command)
+                    .await?
+                    .ok_or_else(|| refusal.into());
+            }
+        }
+    }
+    Ok(engine.place_order(command).await?)
+}
+
+async fn placed_before(
+    engine: &Engine,
+    command: &PlaceOrder,
+) -> Result<Option<Box<Order>>, Problem> {
+    let orders = engine.orders(command.buyer).await?;
+    let Some(order) = orders.into_iter().find(|it| it.key == command.key) else {
+        return Ok(None);
+    };
+    if order.fingerprint != command.fingerprint {
+        return Err(Rejection::KeyReused.into());
+    }
+    Ok(Some(Box::new(order)))
 }
 
 /// The order wherever it is: in the engine while it can change, else in SQL.
@@ -257,7 +335,7 @@ impl NewOrder {
             buyer,
             key: key.hash(buyer, ROUTE),
             fingerprint: fingerprint.finish(),
-            address,
+            address: None,
             lines,
         })
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::words::{availability_word, rfc3339, uuid_of};
+use crate::accounts;
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
 
@@ -56,6 +57,34 @@ pub struct ShortLine {
 pub struct FieldError {
     pub field: String,
     pub detail: String,
+}
+
+/// Gathers what is wrong with the fields of a body, so that all of them are named at once.
+#[derive(Debug, Default)]
+pub struct Fields {
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// The value, or its fault kept for [`Fields::done`].
+    pub fn take<T>(&mut self, field: &str, parsed: Result<T, String>) -> Option<T> {
+        parsed
+            .map_err(|detail| {
+                self.errors.push(FieldError {
+                    field: field.into(),
+                    detail,
+                });
+            })
+            .ok()
+    }
+
+    /// What was made of the fields, if each of them was right.
+    pub fn done<T>(self, made: Option<T>) -> Result<T, Problem> {
+        match made {
+            Some(made) if self.errors.is_empty() => Ok(made),
+            _ => Err(Problem::invalid(self.errors)),
+        }
+    }
 }
 
 impl ShortLine {
@@ -154,12 +183,13 @@ impl Problem {
         )
     }
 
-    pub fn forbidden() -> Self {
+    /// `needed` names the roles that may.
+    pub fn forbidden(needed: &str) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             "Not allowed",
-            "this needs the role `admin`",
+            format!("this needs the role {needed}"),
         )
     }
 
@@ -201,6 +231,24 @@ impl Problem {
         problem
     }
 
+    /// One field with a bad value.
+    pub fn field(field: &str, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        }])
+    }
+
+    fn busy(code: &'static str, detail: &'static str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code,
+            "Busy or not ready",
+            detail,
+        )
+        .retry_after(1)
+    }
+
     fn conflict(
         code: &'static str,
         title: &'static str,
@@ -216,15 +264,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let busy = |code, detail: &'static str| {
-            Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                code,
-                "Busy or not ready",
-                detail,
-            )
-            .retry_after(1)
-        };
+        let busy = Self::busy;
         match refusal {
             Refusal::Rejected(rejection) => rejection.into(),
             Refusal::Overloaded => busy(
@@ -244,6 +284,81 @@ impl From<Refusal> for Problem {
             ),
             Refusal::Recovering => busy("recovering", "this part is being rebuilt; try again"),
             Refusal::ShuttingDown => busy("shutting_down", "the server is shutting down"),
+        }
+    }
+}
+
+impl From<accounts::Refusal> for Problem {
+    fn from(refusal: accounts::Refusal) -> Self {
+        use accounts::Refusal as R;
+        match refusal {
+            R::UsernameTaken => {
+                Self::conflict("username_taken", "Name in use", "choose another username")
+            }
+            R::InvalidCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "Wrong name or password",
+                "there is no such username with this password",
+            ),
+            R::InvalidRefreshToken => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_refresh_token",
+                "Signed out",
+                "the refresh token is not good, or no longer; sign in again",
+            ),
+            R::EmailNotVerified => Self::new(
+                StatusCode::FORBIDDEN,
+                "email_not_verified",
+                "Address not verified",
+                "enter the code that was mailed to you, or ask for another one",
+            ),
+            R::Suspended => Self::new(
+                StatusCode::FORBIDDEN,
+                "account_suspended",
+                "Account suspended",
+                "this account is suspended; ask the shop",
+            ),
+            R::WrongPassword => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong_password",
+                "Wrong password",
+                "the current password is another one",
+            ),
+            R::CodeInvalid => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "code_invalid",
+                "Not the right code",
+                "the code is wrong, used, expired or was tried too often; ask for another one",
+            ),
+            R::WeakPassword(detail) => Self::field("new_password", detail),
+            R::UnknownAddress => Self::field("address_id", "it is not in your address book"),
+            R::TooMany { wait_secs } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests",
+                "wait a little and try again",
+            )
+            .retry_after(wait_secs),
+            R::TooManyAddresses { addresses_max } => Self::conflict(
+                "too_many_addresses",
+                "The address book is full",
+                format!("a book has at most {addresses_max} addresses; remove one first"),
+            )
+            .with("addresses_max", addresses_max),
+            R::NoSuchAddress => Self::not_found("address"),
+            R::NoSuchAccount => Self::not_found("account"),
+            R::LastAdmin => Self::conflict(
+                "last_admin",
+                "The last admin",
+                "nobody could make another admin; make one first",
+            ),
+            R::Busy => Self::busy("busy", "more of this is waiting than is admitted"),
+            R::Damaged => Self::busy(
+                "personal_data_damaged",
+                "what is known about you cannot be read; the shop must mend it",
+            ),
+            R::Database(error) => Self::unavailable(&error),
         }
     }
 }

@@ -9,8 +9,9 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::client_address::TrustedProxies;
 use super::health::Lag;
-use super::token::TokenVerifier;
+use crate::accounts::Accounts;
 use crate::actors::EngineLink;
 use crate::persistence::database::Database;
 
@@ -33,7 +34,8 @@ pub struct HttpOptions {
 pub struct HttpParts {
     pub engine: EngineLink,
     pub database: Database,
-    pub tokens: Arc<TokenVerifier>,
+    pub accounts: Accounts,
+    pub proxies: TrustedProxies,
     pub lag: Lag,
 }
 
@@ -108,17 +110,20 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
     let HttpParts {
         engine,
         database,
-        tokens,
+        accounts,
+        proxies,
         lag,
     } = parts;
-    let tokens = Data::from(tokens);
+    let proxies = Data::new(proxies);
     let connections_max = options.connections_within(open_files_max());
     let server = HttpServer::new(move || {
         App::new()
             .wrap(super::default_headers())
             .app_data(Data::new(engine.connect()))
             .app_data(Data::new(database.clone()))
-            .app_data(tokens.clone())
+            .app_data(Data::new(accounts.gate()))
+            .app_data(Data::new(accounts.clone()))
+            .app_data(proxies.clone())
             .app_data(Data::new(Arc::clone(&lag)))
             .configure(super::configure)
     })

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::addresses::AddressView;
 use super::problem::{FieldError, Problem};
 use super::words::{availability_word, rfc3339, state_word, uuid_of};
 use crate::actors::Listing;
@@ -75,7 +76,8 @@ pub struct OrderView {
     pub sequence: u64,
     pub placed_at: String,
     pub changed_at: String,
-    pub address_id: Option<Uuid>,
+    /// The address as it was when the order was placed; `null` for the shop's lists and after the account was erased.
+    pub address: Option<AddressView>,
     pub payments: Vec<PaymentView>,
     pub shipment: Option<ShipmentView>,
 }
@@ -238,6 +240,12 @@ impl PlacedOrder {
 }
 
 impl OrderView {
+    #[must_use]
+    pub fn with_address(mut self, address: Option<AddressView>) -> Self {
+        self.address = address;
+        self
+    }
+
     pub fn view(order: &Order) -> Self {
         Self {
             id: uuid_of(order.id.get()),
@@ -249,7 +257,7 @@ impl OrderView {
             sequence: order.sequence,
             placed_at: rfc3339(order.placed_at),
             changed_at: rfc3339(order.changed_at),
-            address_id: order.address.map(|address| uuid_of(address.get())),
+            address: None,
             payments: order.attempts.iter().map(PaymentView::view).collect(),
             shipment: order.aftermath.as_deref().map(ShipmentView::view),
         }

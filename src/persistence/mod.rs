@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod database;
 pub mod journal;
+pub mod limits;
 pub mod projection;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use layby::http::token::{Role, TokenIssuer};
+use layby::accounts::token::{Role, TokenIssuer};
 use serde_json::{Value, json};
 use ureq::http::Method;
 

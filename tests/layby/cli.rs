@@ -374,12 +374,12 @@ fn secrets_that_others_may_read_are_refused() {
     let mut shop = Shop::open(Store::Sqlite);
     let lamp = shop.product(Sale::of(1));
     shop.stop();
-    let key = shop.data_dir().join("secrets").join("token.key");
+    let key = shop.data_dir().join("secrets").join("token.keys");
     let mode = |mode| std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).expect("set");
     mode(0o644);
     let (code, said) = shop.fails_to_start();
     assert!(
-        code == Some(1) && said.contains("token.key") && said.contains("600"),
+        code == Some(1) && said.contains("token.keys") && said.contains("600"),
         "{said}"
     );
     mode(0o600);

@@ -10,9 +10,11 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::json;
 
 use crate::cli::Load;
+use crate::http::Request;
 use crate::own_directory::OwnDirectory;
 use crate::process::Process;
 use crate::server::Server;
@@ -90,6 +92,15 @@ impl Bench {
                 layby::start(self, peer).await
             }
         }
+    }
+
+    /// A sign-in of the demo's buyer.
+    pub(crate) fn sign_in_request(&self) -> Result<Request> {
+        let server = self.server.as_ref().context("sign-ins need Layby")?;
+        let who = server.credentials()?;
+        let body = json!({"username": who.username, "password": who.password}).to_string();
+        let request = Request::post(&server.address, "/v1/auth/sign-in", "none", &body);
+        Ok(request)
     }
 
     /// Where the signing key is: that of the Layby server if possible, so that all peers check the same tokens.

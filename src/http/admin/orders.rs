@@ -5,7 +5,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::domain::{OrderId, ProductId};
-use crate::http::extract::Admin;
+use crate::http::extract::Staff;
 use crate::http::method_not_allowed;
 use crate::http::problem::Problem;
 use crate::http::wire::{OrderView, Page, PageQuery};
@@ -43,7 +43,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
 pub async fn list(
-    _: Admin,
+    _: Staff,
     query: Query<OrdersQuery>,
     database: Data<Database>,
 ) -> Result<Json<Page<OrderView>>, Problem> {

@@ -11,7 +11,7 @@ use crate::actors::message::{DetailsPatch, ProductAct};
 use crate::domain::{
     AdminMark, Details, Product, ProductId, RequestId, RestockTo, Snapshot, Span, Window, WindowAct,
 };
-use crate::http::extract::{Admin, JsonBody, Object};
+use crate::http::extract::{JsonBody, Object, Staff};
 use crate::http::problem::{FieldError, Problem};
 use crate::http::wire::{Money, ProductView, SaleView};
 use crate::http::words::parse_rfc3339;
@@ -130,12 +130,12 @@ struct Act(WindowAct);
     security(("bearer" = []))
 )]
 pub async fn create(
-    admin: Admin,
+    staff: Staff,
     body: JsonBody<NewProduct>,
     engine: Data<Engine>,
 ) -> Result<impl Responder, Problem> {
     let product = ProductId::new(Uuid::now_v7().as_u128());
-    change(&engine, product, admin, body.0.into_act()?).await?;
+    change(&engine, product, staff, body.0.into_act()?).await?;
     let view = listing_view(&engine, product)?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/v1/products/{product}")))
@@ -150,14 +150,14 @@ pub async fn create(
     security(("bearer" = []))
 )]
 pub async fn edit(
-    admin: Admin,
+    staff: Staff,
     id: Path<String>,
     body: JsonBody<ProductPatch>,
     engine: Data<Engine>,
 ) -> Result<Json<ProductView>, Problem> {
     let product = product_id(&id)?;
     let patch = body.0.into_patch()?;
-    change(&engine, product, admin, ProductAct::Edit(patch)).await?;
+    change(&engine, product, staff, ProductAct::Edit(patch)).await?;
     Ok(Json(listing_view(&engine, product)?))
 }
 
@@ -169,11 +169,11 @@ pub async fn edit(
     security(("bearer" = []))
 )]
 pub async fn delete(
-    admin: Admin,
+    staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
 ) -> Result<HttpResponse, Problem> {
-    change(&engine, product_id(&id)?, admin, ProductAct::Delete).await?;
+    change(&engine, product_id(&id)?, staff, ProductAct::Delete).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -188,13 +188,13 @@ pub async fn delete(
     security(("bearer" = []))
 )]
 pub async fn set_stock(
-    admin: Admin,
+    staff: Staff,
     id: Path<String>,
     body: JsonBody<NewStock>,
     engine: Data<Engine>,
 ) -> Result<HttpResponse, Problem> {
     let act = ProductAct::SetStock(body.0.total);
-    let snapshot = change(&engine, product_id(&id)?, admin, act).await?;
+    let snapshot = change(&engine, product_id(&id)?, staff, act).await?;
     let mut response = match snapshot.stock.withdrawal_pending {
         0 => HttpResponse::Ok(),
         _ => HttpResponse::Accepted(),
@@ -210,14 +210,14 @@ pub async fn set_stock(
     security(("bearer" = []))
 )]
 pub async fn set_window(
-    admin: Admin,
+    staff: Staff,
     id: Path<String>,
     body: JsonBody<NewWindow>,
     engine: Data<Engine>,
 ) -> Result<Json<SaleView>, Problem> {
     let window = body.0.into_window()?;
     let act = ProductAct::Window(WindowAct::Schedule, Some(window));
-    let snapshot = change(&engine, product_id(&id)?, admin, act).await?;
+    let snapshot = change(&engine, product_id(&id)?, staff, act).await?;
     Ok(Json(SaleView::view(&snapshot, engine.now())))
 }
 
@@ -229,13 +229,13 @@ pub async fn set_window(
     security(("bearer" = []))
 )]
 async fn change_window(
-    admin: Admin,
+    staff: Staff,
     id: Path<String>,
     act: Data<Act>,
     engine: Data<Engine>,
 ) -> Result<Json<SaleView>, Problem> {
     let act = ProductAct::Window(act.0, None);
-    let snapshot = change(&engine, product_id(&id)?, admin, act).await?;
+    let snapshot = change(&engine, product_id(&id)?, staff, act).await?;
     Ok(Json(SaleView::view(&snapshot, engine.now())))
 }
 
@@ -246,7 +246,7 @@ async fn change_window(
     responses((status = 200, body = SaleView), (status = 404)), security(("bearer" = []))
 )]
 pub async fn sale(
-    _: Admin,
+    _: Staff,
     id: Path<String>,
     engine: Data<Engine>,
 ) -> Result<Json<SaleView>, Problem> {
@@ -260,11 +260,11 @@ pub async fn sale(
 async fn change(
     engine: &Engine,
     product: ProductId,
-    admin: Admin,
+    staff: Staff,
     act: ProductAct,
 ) -> Result<Box<Snapshot>, Problem> {
     let mark = AdminMark {
-        admin: admin.id,
+        admin: staff.id,
         request: RequestId::new(Uuid::now_v7().as_u128()),
     };
     Ok(engine.change_product(product, mark, act).await?)

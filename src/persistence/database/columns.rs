@@ -69,6 +69,15 @@ impl<'r> Columns<'r> {
         Ok(self.row.try_get(self.step())?)
     }
 
+    /// 256 bits.
+    pub(super) fn hash(&mut self) -> Result<[u8; 32], Error> {
+        hash_of(self.bytes()?)
+    }
+
+    pub(super) fn hash_or_null(&mut self) -> Result<Option<[u8; 32]>, Error> {
+        self.bytes_or_null()?.map(hash_of).transpose()
+    }
+
     pub(super) fn text(&mut self) -> Result<&'r str, Error> {
         Ok(self.row.try_get(self.step())?)
     }
@@ -101,6 +110,10 @@ fn id_of(bytes: &[u8]) -> Result<u128, Error> {
         Ok(bytes) => Ok(u128::from_be_bytes(bytes)),
         Err(_) => Err(Error::Damaged { what: "an id" }),
     }
+}
+
+fn hash_of(bytes: &[u8]) -> Result<[u8; 32], Error> {
+    bytes.try_into().or(Err(Error::Damaged { what: "a hash" }))
 }
 
 /// The arguments of a statement, in order.
@@ -146,6 +159,10 @@ impl Values {
 
     pub(super) fn id_or_null(&mut self, id: Option<u128>) {
         self.add(id.map(|id| id.to_be_bytes().to_vec()));
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes);
     }
 
     pub(super) fn bytes_or_null(&mut self, bytes: Option<&[u8]>) {

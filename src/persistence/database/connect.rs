@@ -85,6 +85,7 @@ impl Database {
                 place,
                 reads,
                 writes,
+                event_turn: Arc::default(),
                 home: Handle::current(),
             }),
         })

@@ -6,7 +6,8 @@
 //! | `migrate.rs` | the tables, and the lock under which they are made |
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
-//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `users.rs`, `position.rs` | the tables |
+//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
+//! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
@@ -16,23 +17,29 @@
 //! Deliberately absent: any rule of the business. The projection folds events with the code of the domain and copies
 //! whole rows, so SQL never works out a state.
 
+mod account_events;
+mod accounts;
+mod addresses;
 mod attempts;
 mod audit;
 mod bulk;
+mod codes;
 mod columns;
 mod connect;
 mod dialect;
 mod error;
 mod lines;
 mod load;
+mod mail_outbox;
 mod migrate;
 mod orders;
 mod pages;
 mod position;
 mod products;
-mod users;
+mod sessions;
 mod verify;
 mod words;
+mod writer;
 
 use std::sync::Arc;
 
@@ -42,21 +49,24 @@ use sqlx::AnyPool;
 use sqlx::any::AnyConnectOptions;
 use tokio::runtime::Handle;
 
+pub use account_events::{AccountEvent, Chain, KeptEvent};
+pub use accounts::{AccessChange, Account, NewPassword, ProfilePatch, Sealed, SignedUp, Standing};
+pub use addresses::{AddedAddress, AddressRow, AddressVersion, NewVersion};
 pub(crate) use attempts::PlacedAttempt;
 pub use audit::AuditEntry;
 pub(crate) use audit::AuditRow;
+pub use codes::{CODE_TRIES_MAX, NewCode, Purpose};
 pub use connect::{ConnectError, Options};
 pub use dialect::Engine;
 pub use error::Error;
 pub use load::{Loaded, Part};
+pub use mail_outbox::{DueLetter, NewLetter};
 pub use migrate::MigrateError;
 pub(crate) use orders::OrderRow;
 pub use pages::PAGE_ROWS_MAX;
-pub use users::{NewUser, User};
+pub use sessions::Session;
 pub use verify::{diff, verify_books};
 pub(crate) use writer::Writer;
-
-mod writer;
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,6 +83,8 @@ struct Shared {
     reads: AnyPool,
     /// The same as `reads`, but for `SQLite`: it has one writer, and waiting for it here is better than failing there.
     writes: AnyPool,
+    /// Who appends to the log of account events holds it until the commit: each row continues the one before.
+    event_turn: Arc<tokio::sync::Mutex<()>>,
     /// Where connections live. They must not be driven by an HTTP worker that may go away.
     home: Handle,
 }
@@ -85,6 +97,10 @@ impl Database {
     /// The address without its password.
     pub fn place(&self) -> &str {
         &self.shared.place
+    }
+
+    fn event_turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.shared.event_turn)
     }
 
     /// Waits for connections in use, then closes them.

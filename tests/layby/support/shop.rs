@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use layby::http::token::{Role, TokenIssuer};
+use layby::accounts::token::{Role, TokenIssuer};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -281,7 +281,9 @@ impl Shop {
     fn person(&self, role: Role) -> Caller {
         let id = Uuid::now_v7();
         let issuer = TokenIssuer::from_data_dir(&self.data_dir()).expect("the token key");
-        let token = issuer.issue(id, role, TOKEN_TTL_SECS).expect("a token");
+        let token = issuer
+            .issue_plain(id, role, TOKEN_TTL_SECS)
+            .expect("a token");
         Caller::new(&self.url, id, Some(token))
     }
 

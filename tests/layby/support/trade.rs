@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use layby::http::token::{Role, TokenIssuer};
+use layby::accounts::token::{Role, TokenIssuer};
 use rand::RngExt;
 use serde_json::{Value, json};
 use ureq::http::Method;
@@ -60,7 +60,10 @@ impl Registry {
 
     fn buyer(&self) -> Caller {
         let id = Uuid::now_v7();
-        let token = self.issuer.issue(id, Role::Buyer, 3_600).expect("a token");
+        let token = self
+            .issuer
+            .issue_plain(id, Role::Buyer, 3_600)
+            .expect("a token");
         Caller::new(&self.url, id, Some(token))
     }
 }

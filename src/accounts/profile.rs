@@ -1,0 +1,100 @@
+//! What is known about a person, sealed and opened.
+
+use zeroize::Zeroizing;
+
+use super::fields::{Email, PersonName, Phone, Username};
+use super::vault::{DataKey, Place, Vault};
+use super::{Accounts, Refusal};
+use crate::domain::BuyerId;
+use crate::persistence::database::{Account, Sealed};
+
+const TABLE: &str = "accounts";
+
+/// The columns of an account that are sealed.
+#[derive(Clone, Copy)]
+pub(super) enum Column {
+    Username,
+    Email,
+    Name,
+    Phone,
+}
+
+impl Column {
+    pub(super) const fn place(self, account: BuyerId) -> Place {
+        Place {
+            table: TABLE,
+            column: match self {
+                Self::Username => "username",
+                Self::Email => "email",
+                Self::Name => "name",
+                Self::Phone => "phone",
+            },
+            row: account.get(),
+        }
+    }
+}
+
+/// Seals a new person under a key of its own.
+pub(super) fn seal_person(
+    vault: &Vault,
+    account: BuyerId,
+    username: &Username,
+    email: &Email,
+    name: &PersonName,
+    phone: &Phone,
+) -> (DataKey, Sealed) {
+    let (key, wrapped) = vault.new_data_key(account);
+    let seal = |column: Column, text: &str| -> Option<Box<[u8]>> {
+        Some(key.seal(column.place(account), text.as_bytes()).into())
+    };
+    let sealed = Sealed {
+        data_key: Some(wrapped.into()),
+        username: seal(Column::Username, username.as_str()),
+        email: seal(Column::Email, email.as_str()),
+        name: seal(Column::Name, name.as_str()),
+        phone: seal(Column::Phone, phone.as_str()),
+    };
+    (key, sealed)
+}
+
+impl Accounts {
+    /// The data key of an account that has one. Only erased accounts and those without a name have none.
+    pub(super) fn data_key(&self, account: &Account) -> Result<DataKey, Refusal> {
+        let Some(wrapped) = account.sealed.data_key.as_deref() else {
+            return Err(Refusal::NoSuchAccount);
+        };
+        let key = self.shared.vault.unwrap(account.id, wrapped);
+        key.map_err(|damage| damaged(&damage))
+    }
+
+    /// `None` if there is nothing sealed.
+    pub(super) fn open(
+        key: &DataKey,
+        account: BuyerId,
+        column: Column,
+        sealed: Option<&[u8]>,
+    ) -> Result<Option<Zeroizing<String>>, Refusal> {
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        open_text(key, column.place(account), sealed).map(Some)
+    }
+}
+
+pub(super) fn open_text(
+    key: &DataKey,
+    place: Place,
+    sealed: &[u8],
+) -> Result<Zeroizing<String>, Refusal> {
+    let bytes = key.open(place, sealed).map_err(|damage| damaged(&damage))?;
+    match str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => Err(damaged(&error)),
+    }
+}
+
+/// Somebody changed the tables, or the keys are other ones: an operator must know, the client only that it failed.
+pub(super) fn damaged(damage: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%damage, "personal data does not open; restore the table or the keys");
+    Refusal::Damaged
+}

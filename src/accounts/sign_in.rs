@@ -1,0 +1,141 @@
+//! Signing in by name and password.
+
+use super::events::{Act, Origin};
+use super::fields::Username;
+use super::passwords::{Password, Verified};
+use super::vault::Index;
+use super::{Accounts, Refusal, SignedIn, limit_key, rules};
+use crate::persistence::database::Account;
+use crate::persistence::limits::Verdict;
+
+/// What an attempt has taken from the buckets, to be given back if it was right.
+struct Attempt {
+    account: [u8; 16],
+    client: [u8; 16],
+    /// Of this account and this client together, for marks only: buckets are never of both.
+    pair: [u8; 16],
+}
+
+impl Accounts {
+    /// A name that nobody has costs the same hash as one that somebody has. Whether the address is verified is told only
+    /// after the right password.
+    pub async fn sign_in(
+        &self,
+        username: &Username,
+        password: Password,
+        origin: Origin,
+    ) -> Result<SignedIn, Refusal> {
+        let index = self.shared.vault.index(Index::Username, username.key());
+        let attempt = self.attempt(&index, origin);
+        if let Err(refusal) = self.limit_attempt(&attempt).await {
+            self.note(Act::SignInLimited, None, None, origin);
+            return Err(refusal);
+        }
+        let found = self.shared.database.account_by_username(index).await?;
+        let stored = found.as_ref().and_then(|it| it.password_hash.clone());
+        let verified = self.verify(password, stored.clone()).await?;
+        let (Some(account), Verified::Yes { rehash }) = (found, verified) else {
+            self.failed(&attempt).await;
+            return Err(self.wrong_password(origin));
+        };
+        self.succeeded(&attempt).await;
+        check_standing(&account)?;
+        if let (Some(old), Some(new)) = (stored, rehash) {
+            let replaced = self
+                .shared
+                .database
+                .replace_password_hash(account.id, old, new.into());
+            replaced.await?;
+        }
+        let signed_in = self.open_session(&account).await?;
+        self.note(Act::SignedIn, Some(account.id), Some(account.id), origin);
+        Ok(signed_in)
+    }
+
+    pub(super) async fn verify(
+        &self,
+        password: Password,
+        stored: Option<Box<str>>,
+    ) -> Result<Verified, Refusal> {
+        use super::passwords::VerifyError;
+        let verified = self
+            .shared
+            .passwords
+            .verify(password, stored.map(String::from));
+        verified.await.map_err(|error| match error {
+            VerifyError::Busy(_) => Refusal::Busy,
+            VerifyError::Damaged => super::profile::damaged(&"the hash of a password"),
+        })
+    }
+
+    /// The account is not named: whoever reads the log must not learn which names there are.
+    fn wrong_password(&self, origin: Origin) -> Refusal {
+        self.note(Act::SignInFailed, None, None, origin);
+        Refusal::InvalidCredentials
+    }
+
+    fn attempt(&self, index: &[u8; 32], origin: Origin) -> Attempt {
+        let account = limit_key(index);
+        let client = origin.client.to_be_bytes();
+        let mut pair = account;
+        for (byte, other) in pair.iter_mut().zip(client) {
+            *byte ^= other;
+        }
+        Attempt {
+            account,
+            client,
+            pair,
+        }
+    }
+
+    async fn limit_attempt(&self, attempt: &Attempt) -> Result<(), Refusal> {
+        let limits = &self.shared.limits;
+        self.limit(&rules::SIGN_IN_BY_CLIENT, attempt.client)
+            .await?;
+        let Verdict::Wait(wait) = limits
+            .take(&rules::SIGN_IN_BY_ACCOUNT, attempt.account)
+            .await
+        else {
+            return Ok(());
+        };
+        if limits.is_marked(rules::KNOWN, attempt.pair).await {
+            return Ok(());
+        }
+        if limits.is_marked(rules::FAILED, attempt.pair).await {
+            return Err(Refusal::too_many(wait));
+        }
+        self.limit(&rules::SIGN_IN_BY_NEWCOMERS, attempt.account)
+            .await
+    }
+
+    async fn failed(&self, attempt: &Attempt) {
+        let limits = &self.shared.limits;
+        limits
+            .mark(rules::FAILED, attempt.pair, rules::FAILED_FOR)
+            .await;
+    }
+
+    async fn succeeded(&self, attempt: &Attempt) {
+        let limits = &self.shared.limits;
+        limits
+            .give_back(&rules::SIGN_IN_BY_CLIENT, attempt.client)
+            .await;
+        limits
+            .forget(&rules::SIGN_IN_BY_ACCOUNT, attempt.account)
+            .await;
+        limits
+            .mark(rules::KNOWN, attempt.pair, rules::KNOWN_FOR)
+            .await;
+    }
+}
+
+/// May somebody who knows the password come in?
+pub(super) fn check_standing(account: &Account) -> Result<(), Refusal> {
+    if account.suspended_at.is_some() {
+        return Err(Refusal::Suspended);
+    }
+    if account.verified_at.is_none() {
+        return Err(Refusal::EmailNotVerified);
+    }
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! Signing up, and proving that one reads the address.
+
+use rand::RngExt;
+use uuid::Uuid;
+
+use super::events::{Act, Origin};
+use super::fields::{Email, PersonName, Phone, Username};
+use super::passwords::{Password, PasswordPool};
+use super::profile::{self, Column};
+use super::token::Role;
+use super::vault::{DataKey, Index, Place, Vault};
+use super::{Accounts, Refusal, Shared, errands, limit_key, rules};
+use crate::domain::{BuyerId, Span, Timestamp};
+use crate::mail::{Envelope, Language, Letter};
+use crate::persistence::database::{
+    self, Account, DueLetter, NewCode, NewLetter, Purpose, SignedUp,
+};
+use crate::persistence::limits::Rule;
+
+/// How long a code is good.
+pub(super) const CODE_MINUTES: u32 = 10;
+const CODE_LIFE: Span = Span::from_secs(60 * CODE_MINUTES);
+/// An address that is not verified within this time gives its name free.
+pub(super) const UNVERIFIED_LIFE: Span = Span::from_secs(86_400);
+/// Letters without a code are tried for so long.
+const LETTER_LIFE: Span = Span::from_secs(3 * 86_400);
+
+/// Somebody who wants an account.
+#[derive(Debug)]
+pub struct NewPerson {
+    pub username: Username,
+    pub password: Password,
+    pub email: Email,
+    pub name: PersonName,
+    pub phone: Phone,
+}
+
+impl Accounts {
+    pub async fn is_username_available(
+        &self,
+        username: &Username,
+        origin: Origin,
+    ) -> Result<bool, Refusal> {
+        self.limit_asking(origin).await?;
+        let index = self.shared.vault.index(Index::Username, username.key());
+        let namesake = self.shared.database.account_by_username(index).await?;
+        let stale_before = self.stale_before();
+        let taken =
+            namesake.is_some_and(|it| it.verified_at.is_some() || it.created_at >= stale_before);
+        Ok(!taken)
+    }
+
+    /// Makes an account whose address is to be verified, and mails the code. Somebody whose address is known already is
+    /// answered the same and mailed a word of caution instead; both cost a hash and a write.
+    pub async fn sign_up(
+        &self,
+        person: NewPerson,
+        language: Language,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        self.limit_asking(origin).await?;
+        self.limit_letters(&rules::VERIFY_LETTERS, &person.email)
+            .await?;
+        let id = BuyerId::new(Uuid::now_v7().as_u128());
+        let code = draw_code();
+        let envelope = Envelope {
+            to: person.email.as_str().into(),
+            language,
+            letter: Letter::VerifyEmail {
+                username: person.username.as_str().into(),
+                code: code.clone(),
+                minutes: CODE_MINUTES,
+            },
+        };
+        let (key, account) = self.new_account(id, Role::Buyer, person).await?;
+        let account = Account {
+            language: language.as_str().into(),
+            verified_at: None,
+            ..account
+        };
+        let now = self.now();
+        let letter = seal_letter(&key, id, &envelope, now, CODE_LIFE);
+        let code = self.new_code(id, Purpose::Verify, &code, now);
+        let stale_before = self.stale_before();
+        let database = &self.shared.database;
+        match database
+            .sign_up(account, code, letter, stale_before)
+            .await?
+        {
+            SignedUp::Made => self.note(Act::SignedUp, Some(id), Some(id), origin),
+            SignedUp::UsernameTaken => return Err(Refusal::UsernameTaken),
+            SignedUp::AddressKnown(known) => self.write_to(&known, Letter::AddressInUse {}).await?,
+        }
+        self.shared.carrier.ring();
+        Ok(())
+    }
+
+    /// Makes an account that is verified from the start: the demo's people, an operator's admin.
+    pub async fn vouch_for(
+        &self,
+        id: BuyerId,
+        role: Role,
+        person: NewPerson,
+    ) -> Result<(), Refusal> {
+        let (_, account) = self.new_account(id, role, person).await?;
+        match self.shared.database.create_account(account).await {
+            Err(database::Error::Taken) => Err(Refusal::UsernameTaken),
+            other => Ok(other?),
+        }
+    }
+
+    async fn new_account(
+        &self,
+        id: BuyerId,
+        role: Role,
+        person: NewPerson,
+    ) -> Result<(DataKey, Account), Refusal> {
+        let Shared {
+            vault, passwords, ..
+        } = &*self.shared;
+        new_account(vault, passwords, id, role, person, self.now()).await
+    }
+
+    /// A wrong code, a used or an expired one, and an address that nobody has are all the same to whoever asks.
+    pub async fn verify_email(
+        &self,
+        email: &Email,
+        code: &str,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        self.limit_asking(origin).await?;
+        let account = self.account_of(email).await?.ok_or(Refusal::CodeInvalid)?;
+        let hash = self.code_hash(account.id, Purpose::Verify, code);
+        let verified = self
+            .shared
+            .database
+            .verify_email(account.id, hash, self.now());
+        if !verified.await? {
+            return Err(Refusal::CodeInvalid);
+        }
+        self.note(
+            Act::EmailVerified,
+            Some(account.id),
+            Some(account.id),
+            origin,
+        );
+        Ok(())
+    }
+
+    /// Mails a new code if the address waits to be verified. Answered before it is known whether it does.
+    pub async fn resend_code(&self, email: Email, origin: Origin) -> Result<(), Refusal> {
+        self.limit_asking(origin).await?;
+        self.limit_letters(&rules::VERIFY_LETTERS, &email).await?;
+        self.shared.errands.put(errands::Errand::Verify(email))
+    }
+
+    pub(super) async fn limit_letters(&self, rule: &Rule, email: &Email) -> Result<(), Refusal> {
+        let index = self.shared.vault.index(Index::Email, email.as_str());
+        self.limit(rule, limit_key(&index)).await
+    }
+
+    pub(super) async fn account_of(&self, email: &Email) -> Result<Option<Account>, Refusal> {
+        let index = self.shared.vault.index(Index::Email, email.as_str());
+        Ok(self.shared.database.account_by_email(index).await?)
+    }
+
+    /// Puts a new code and the letter with it in the place of those before.
+    pub(super) async fn mail_code(
+        &self,
+        account: &Account,
+        purpose: Purpose,
+    ) -> Result<(), Refusal> {
+        let key = self.data_key(account)?;
+        let username = Self::open(
+            &key,
+            account.id,
+            Column::Username,
+            account.sealed.username.as_deref(),
+        )?;
+        let username = username.unwrap_or_default().to_string();
+        let code = draw_code();
+        let letter = match purpose {
+            Purpose::Verify => Letter::VerifyEmail {
+                username,
+                code: code.clone(),
+                minutes: CODE_MINUTES,
+            },
+            Purpose::Reset => Letter::ResetPassword {
+                username,
+                code: code.clone(),
+                minutes: CODE_MINUTES,
+            },
+        };
+        let now = self.now();
+        let letter = self.letter(account, &key, letter, now, CODE_LIFE)?;
+        let code = self.new_code(account.id, purpose, &code, now);
+        self.shared.database.send_code(code, letter).await?;
+        self.shared.carrier.ring();
+        Ok(())
+    }
+
+    /// Puts a letter into the outbox.
+    pub(super) async fn write_to(&self, account: &Account, letter: Letter) -> Result<(), Refusal> {
+        let key = self.data_key(account)?;
+        let letter = self.letter(account, &key, letter, self.now(), LETTER_LIFE)?;
+        self.shared.database.put_letter(letter).await?;
+        self.shared.carrier.ring();
+        Ok(())
+    }
+
+    /// A letter that tells an owner what happened.
+    pub(super) fn notice(&self, account: &Account, letter: Letter) -> Result<NewLetter, Refusal> {
+        let key = self.data_key(account)?;
+        self.letter(account, &key, letter, self.now(), LETTER_LIFE)
+    }
+
+    fn letter(
+        &self,
+        account: &Account,
+        key: &DataKey,
+        letter: Letter,
+        now: Timestamp,
+        life: Span,
+    ) -> Result<NewLetter, Refusal> {
+        let email = Self::open(
+            key,
+            account.id,
+            Column::Email,
+            account.sealed.email.as_deref(),
+        )?;
+        let envelope = Envelope {
+            to: email.ok_or(Refusal::NoSuchAccount)?.to_string(),
+            language: Language::parse(&account.language).unwrap_or_default(),
+            letter,
+        };
+        Ok(seal_letter(key, account.id, &envelope, now, life))
+    }
+
+    fn new_code(&self, account: BuyerId, purpose: Purpose, code: &str, now: Timestamp) -> NewCode {
+        NewCode {
+            account,
+            purpose,
+            code_hash: self.code_hash(account, purpose, code),
+            created_at: now,
+            expires_at: now.plus(CODE_LIFE),
+        }
+    }
+
+    pub(super) fn code_hash(&self, account: BuyerId, purpose: Purpose, code: &str) -> [u8; 32] {
+        self.shared.vault.code_hash(purpose.as_str(), account, code)
+    }
+
+    pub(super) fn stale_before(&self) -> Timestamp {
+        let now = self.now().as_micros();
+        Timestamp::from_micros(now.saturating_sub(UNVERIFIED_LIFE.as_micros()))
+    }
+}
+
+/// An account that is verified, with its data key. Not in SQL yet.
+pub(crate) async fn new_account(
+    vault: &Vault,
+    passwords: &PasswordPool,
+    id: BuyerId,
+    role: Role,
+    person: NewPerson,
+    now: Timestamp,
+) -> Result<(DataKey, Account), Refusal> {
+    let hash = passwords.hash(person.password).await;
+    let hash = hash.map_err(|_busy| Refusal::Busy)?;
+    let (username, email) = (&person.username, &person.email);
+    let (key, sealed) =
+        profile::seal_person(vault, id, username, email, &person.name, &person.phone);
+    let account = Account {
+        username_index: Some(vault.index(Index::Username, username.key())),
+        email_index: Some(vault.index(Index::Email, email.as_str())),
+        password_hash: Some(hash.into()),
+        sealed,
+        ..Account::nameless(id, role.as_str(), now)
+    };
+    Ok((key, account))
+}
+
+/// Opens what [`seal_letter`] has sealed.
+pub(crate) fn open_letter(vault: &Vault, letter: &DueLetter) -> Result<Envelope, String> {
+    let wrapped = letter.data_key.as_deref().ok_or("the account is gone")?;
+    let key = vault
+        .unwrap(letter.account, wrapped)
+        .map_err(|damage| damage.to_string())?;
+    let text = key
+        .open(letter_place(letter.id), &letter.letter)
+        .map_err(|damage| damage.to_string())?;
+    serde_json::from_slice(&text).map_err(|_unreadable| "it is no letter of any release".into())
+}
+
+const fn letter_place(id: u128) -> Place {
+    Place {
+        table: "mail_outbox",
+        column: "letter",
+        row: id,
+    }
+}
+
+fn seal_letter(
+    key: &DataKey,
+    account: BuyerId,
+    envelope: &Envelope,
+    now: Timestamp,
+    life: Span,
+) -> NewLetter {
+    let id = Uuid::now_v7().as_u128();
+    // A letter is made of texts and numbers; writing it cannot fail.
+    let text = zeroize::Zeroizing::new(serde_json::to_vec(envelope).unwrap_or_default());
+    NewLetter {
+        id,
+        account,
+        letter: key.seal(letter_place(id), &text),
+        next_at: now,
+        expires_at: now.plus(life),
+        created_at: now,
+    }
+}
+
+/// Six digits. With five tries within ten minutes a guess is right once in 200,000 codes.
+fn draw_code() -> String {
+    format!("{:06}", rand::rng().random_range(0..1_000_000_u32))
+}
