@@ -64,7 +64,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let url = format!("http://{address}");
     if settings.demo {
         let engine = service.link().connect();
-        demo::set_up(&engine, &people.accounts, &people.issuer, data_dir, &url).await?;
+        demo::set_up(&engine, &people.accounts, data_dir, &url).await?;
     }
     println!("listening on {url}");
     tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
@@ -88,7 +88,6 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 #[derive(Debug)]
 struct People {
     accounts: Accounts,
-    issuer: TokenIssuer,
     carrier: CarrierHandle,
 }
 
@@ -99,12 +98,11 @@ impl People {
         let vault = Vault::new(&secrets);
         let limits = Limiter::open(settings.redis_url.as_deref(), Arc::clone(&clock))?;
         let carrier = start_carrier(settings, database, &vault, &clock)?;
-        let issuer = TokenIssuer::new(Arc::clone(secrets.token_keys()));
         let accounts = Accounts::start(AccountsParts {
             database: database.clone(),
             vault,
             passwords: PasswordPool::start(settings.passwords)?,
-            issuer: issuer.clone(),
+            issuer: TokenIssuer::new(Arc::clone(secrets.token_keys())),
             verifier: Arc::new(TokenVerifier::new(Arc::clone(secrets.token_keys()))),
             limits,
             carrier: carrier.clone(),
@@ -112,7 +110,6 @@ impl People {
         });
         Ok(Self {
             accounts: accounts.await?,
-            issuer,
             carrier,
         })
     }

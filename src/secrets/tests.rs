@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::domain::{Span, Timestamp};
+use crate::domain::Timestamp;
 
 /// 32 bytes that look drawn at random, different for each seed.
 fn bytes(seed: u8) -> [u8; 32] {
@@ -379,10 +379,12 @@ fn a_file_that_is_missing_broken_or_full_gets_no_key() {
     assert_eq!(fs::read_to_string(&path).expect("text"), full);
 }
 
+const START_US: u64 = 1_000_000_000_000;
+
 /// Keys in a file, and the clock that counts the looks.
 fn watched() -> (TempDir, PathBuf, ManualClock, LiveKeys) {
     let (directory, path) = written(&format!("0000000a {}\n", base64(1)));
-    let clock = ManualClock::at(Timestamp::from_micros(1_000_000_000_000));
+    let clock = ManualClock::at(Timestamp::from_micros(START_US));
     let keys = LiveKeys::open_with_clock(&path, Arc::new(clock.clone())).expect("keys");
     (directory, path, clock, keys)
 }
@@ -393,9 +395,9 @@ fn an_unknown_id_makes_it_look_at_the_file_once_a_second() {
     let new = append_key(&path).expect("appended");
     assert!(keys.get(new).is_some(), "the first unknown id looks");
     let newer = append_key(&path).expect("appended");
-    clock.advance(Span::from_micros(999_999));
+    clock.set(Timestamp::from_micros(START_US + 999_999));
     assert!(keys.get(newer).is_none(), "not again within the second");
-    clock.advance(Span::from_micros(1));
+    clock.set(Timestamp::from_micros(START_US + 1_000_000));
     assert!(keys.get(newer).is_some());
     // A clock that was set back does not stop it for as long.
     let newest = append_key(&path).expect("appended");

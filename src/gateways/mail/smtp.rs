@@ -208,8 +208,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_password_is_decoded_and_never_shown() {
+    // The pool of connections needs a runtime from the start.
+    #[tokio::test]
+    async fn a_password_is_decoded_and_never_shown() {
         assert_eq!(decoded("a%40b%25").expect("fine"), "a@b%");
         assert!(decoded("a%4").is_err());
         let transport = SmtpTransport::open("smtp://kim:s3cret%40@mail.example.com", None);

@@ -53,8 +53,8 @@ fn an_outbox_that_cannot_be_written_is_a_fault_that_may_pass() {
     assert!(matches!(error, SendError::Temporary(_)), "{error}");
 }
 
-#[test]
-fn an_address_says_how_mail_leaves() {
+#[tokio::test]
+async fn an_address_says_how_mail_leaves() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = |url: &str| open(&options(Some(url)), directory.path()).map(|it| it.place());
     let other = directory.path().join("other");

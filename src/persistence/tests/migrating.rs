@@ -1,7 +1,8 @@
 //! Making the tables: twice, at once, after a crash, and not at all when they are newer.
 
 use super::store::{Store, execute, on_each_engine, open, run};
-use crate::persistence::database::MigrateError;
+use crate::domain::{BuyerId, Timestamp};
+use crate::persistence::database::{Account, MigrateError};
 
 /// Each of several processes migrates a database that was empty when it looked.
 async fn migrate_at_once(store: &Store) {
@@ -87,15 +88,47 @@ fn a_migration_that_was_killed_is_run_again() {
             return;
         };
         for statement in [
-            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 60",
-            "DROP TABLE users",
-            "DELETE FROM _sqlx_migrations WHERE version > 60",
+            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 80",
+            "DROP TABLE accounts",
+            "DELETE FROM _sqlx_migrations WHERE version > 80",
+            // What the files after it read.
+            "CREATE TABLE users (id BINARY(16) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL)",
         ] {
             execute(&store.address, statement.to_owned()).await;
         }
         store.database.migrate().await.expect("tables");
-        assert_eq!(store.database.count_admins().await.expect("a count"), 0);
+        let nobody = store
+            .database
+            .account(BuyerId::new(1))
+            .await
+            .expect("a read");
+        assert_eq!(nobody, None);
         store.database.check_schema().await.expect("a schema");
         store.end().await;
+    });
+}
+
+/// What earlier releases kept in a table of its own.
+#[test]
+fn accounts_of_an_earlier_release_are_taken_over() {
+    on_each_engine(async |store| {
+        for statement in [
+            "DELETE FROM _sqlx_migrations WHERE version IN (81, 82)",
+            "CREATE TABLE users (id BLOB NOT NULL, role VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL)",
+            "INSERT INTO users VALUES (X'00000000000000000000000000000007', 'admin', 5)",
+        ] {
+            execute(&store.address, statement.to_owned()).await;
+        }
+        store.database.migrate().await.expect("tables");
+        let admin = store
+            .database
+            .account(BuyerId::new(7))
+            .await
+            .expect("a read");
+        let made = Timestamp::from_micros(5);
+        assert_eq!(
+            admin,
+            Some(Account::nameless(BuyerId::new(7), "admin", made))
+        );
     });
 }

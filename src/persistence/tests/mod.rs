@@ -1,6 +1,7 @@
 //! Tests of the persistence as a whole: on SQLite always, on MariaDB or MySQL if `LAYBY_TEST_MYSQL_URL` names a server
 //! (without a database; each test makes its own).
 
+mod accounts;
 mod bench;
 mod histories;
 mod migrating;

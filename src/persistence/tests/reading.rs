@@ -3,7 +3,7 @@
 use super::shop::Shop;
 use super::store::{Store, execute, on_each_engine, run};
 use crate::domain::*;
-use crate::persistence::database::{ConnectError, Database, Error, NewUser, Options, verify_books};
+use crate::persistence::database::{ConnectError, Database, Error, Options, verify_books};
 use crate::persistence::journal::Position;
 use crate::persistence::projection::Projector;
 
@@ -121,78 +121,6 @@ fn each_act_of_an_admin_is_in_the_audit_log_once() {
         let after: serde_json::Value =
             serde_json::from_str(first.after.as_deref().expect("JSON")).expect("JSON");
         assert_eq!(after["price"]["currency"], "KRW");
-    });
-}
-
-fn user(id: u128, name: Option<u8>, role: &str) -> NewUser {
-    NewUser {
-        id: BuyerId::new(id),
-        role: role.into(),
-        username_index: name.map(|byte| [byte; 32]),
-        password_hash: name.map(|_| "$argon2id$v=19$secret".into()),
-        created_at: Timestamp::from_micros(5),
-    }
-}
-
-#[test]
-fn an_account_has_one_name_and_a_name_one_account() {
-    on_each_engine(async |store| {
-        let database = &store.database;
-        database
-            .create_user(user(1, Some(1), "admin"))
-            .await
-            .expect("an account");
-        for taken in [user(1, Some(2), "buyer"), user(2, Some(1), "buyer")] {
-            let refused = database.create_user(taken).await;
-            assert!(matches!(refused, Err(Error::Taken)), "{refused:?}");
-        }
-        database
-            .create_user(user(3, None, "buyer"))
-            .await
-            .expect("an account");
-        database
-            .create_user(user(4, None, "buyer"))
-            .await
-            .expect("an account");
-        assert_eq!(database.count_admins().await.expect("a count"), 1);
-        let found = database.user_by_username([1; 32]).await.expect("a read");
-        assert_eq!(found, Some(user(1, Some(1), "admin")));
-        assert_eq!(
-            database.user(BuyerId::new(3)).await.expect("a read"),
-            Some(user(3, None, "buyer"))
-        );
-        assert!(!format!("{found:?}").contains("secret"));
-    });
-}
-
-#[test]
-fn many_accounts_are_made_at_once_and_old_ones_stay() {
-    on_each_engine(async |store| {
-        let database = &store.database;
-        database
-            .create_user(user(7, Some(1), "admin"))
-            .await
-            .expect("an account");
-        let ids: Vec<BuyerId> = (1..=1_300).map(BuyerId::new).collect();
-        for _ in 0..2 {
-            let made = database
-                .insert_users_bulk(ids.clone(), "buyer", Timestamp::ZERO)
-                .await;
-            made.expect("accounts");
-        }
-        assert!(
-            database
-                .user_exists(BuyerId::new(1_300))
-                .await
-                .expect("a read")
-        );
-        assert!(
-            !database
-                .user_exists(BuyerId::new(1_301))
-                .await
-                .expect("a read")
-        );
-        assert_eq!(database.count_admins().await.expect("a count"), 1);
     });
 }
 
