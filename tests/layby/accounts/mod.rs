@@ -3,12 +3,17 @@
 mod addresses;
 mod audit;
 mod codes;
+mod damage;
 mod erasing;
 mod fields;
+mod keys;
+mod limits;
+mod matrix;
 mod passwords;
 mod roles;
 mod sessions;
 mod tokens;
+mod upgrade;
 mod walk;
 
 use std::process::Command;

@@ -70,21 +70,32 @@ impl Outbox {
 
 impl Postbox for Outbox {
     fn letters_to(&self, address: &str) -> Vec<Letter> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else {
-            return Vec::new();
-        };
-        let mut files: Vec<(SystemTime, PathBuf)> = entries
-            .map(|entry| entry.expect("an entry"))
-            .filter(|entry| entry.path().extension().is_some_and(|it| it == "eml"))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        files.sort();
-        let letters = files.iter().filter_map(|(_, path)| {
-            let bytes = std::fs::read(path).expect("a letter");
-            read(&String::from_utf8_lossy(&bytes), address)
-        });
-        letters.collect()
+        letters_in(&self.folder, address, |path| {
+            path.extension().is_some_and(|it| it == "eml")
+        })
     }
+}
+
+/// The letters of a folder for an address, the oldest first.
+pub(super) fn letters_in(
+    folder: &Path,
+    address: &str,
+    is_letter: impl Fn(&Path) -> bool,
+) -> Vec<Letter> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<(SystemTime, PathBuf)> = entries
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| is_letter(&entry.path()))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort();
+    let letters = files.iter().filter_map(|(_, path)| {
+        let bytes = std::fs::read(path).expect("a letter");
+        read(&String::from_utf8_lossy(&bytes), address)
+    });
+    letters.collect()
 }
 
 /// A message as it goes over the wire, if it is for this address.
