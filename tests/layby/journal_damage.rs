@@ -77,7 +77,7 @@ fn a_flipped_bit_is_refused_by_file_and_offset(store: Store) {
         assert_eq!(code, Some(3), "{field}: {said}");
         let named = format!("{}` is damaged at byte {}", segment.name(), frame.offset);
         assert!(said.contains(&named), "{field}: {said}");
-        let output = crate::support::run(shop.command("verify").arg("--json"));
+        let output = run(shop.command("verify").arg("--json"));
         assert!(
             !output.status.success(),
             "verify proves a journal with a bad {field}"

@@ -25,7 +25,9 @@ fn exchange(shop: &Shop, table: &str, column: &str, rows: [&str; 2]) {
     });
     assert_ne!(values[0], values[1]);
     for (row, value) in rows.iter().zip(values.iter().rev()) {
-        shop.sql(&format!("UPDATE {table} SET {column} = X'{value}' WHERE id = {row}"));
+        shop.sql(&format!(
+            "UPDATE {table} SET {column} = X'{value}' WHERE id = {row}"
+        ));
     }
 }
 
@@ -33,10 +35,12 @@ fn exchange(shop: &Shop, table: &str, column: &str, rows: [&str; 2]) {
 #[track_caller]
 fn is_logged(shop: &mut Shop, table: &str, column: &str, canaries: &Canaries) {
     let lines = shop.process().stderr.all();
-    let names_it = |line: &&String| {
-        line.contains(" ERROR ") && line.contains(table) && line.contains(column)
-    };
-    assert!(lines.iter().any(|line| names_it(&line)), "{table}.{column} is not named: {lines:#?}");
+    let names_it =
+        |line: &&String| line.contains(" ERROR ") && line.contains(table) && line.contains(column);
+    assert!(
+        lines.iter().any(|line| names_it(&line)),
+        "{table}.{column} is not named: {lines:#?}"
+    );
     let log = lines.join("\n");
     assert_eq!(canaries.found_in(log.as_bytes()), Vec::<String>::new());
 }
@@ -66,7 +70,11 @@ fn two_peoples_sealed_data_cannot_be_exchanged(store: Store) {
             let caller = member.caller.at(shop.url());
             let answer = caller.get("/v1/me");
             answer.is_refused(503, "personal_data_damaged");
-            assert_eq!(canaries.found_in(&answer.body), Vec::<String>::new(), "{answer}");
+            assert_eq!(
+                canaries.found_in(&answer.body),
+                Vec::<String>::new(),
+                "{answer}"
+            );
             // Buying goes on: the books know nobody's name.
             caller.get("/v1/orders").is(200);
         }
@@ -84,7 +92,11 @@ fn two_peoples_sealed_data_cannot_be_exchanged(store: Store) {
 fn two_addresses_cannot_be_exchanged(store: Store) {
     let mut shop = Shop::open(store);
     let lamp = shop.product(Sale::of(10));
-    let (alice, bob, carol) = (shop.member("alice"), shop.member("bob"), shop.member("carol"));
+    let (alice, bob, carol) = (
+        shop.member("alice"),
+        shop.member("bob"),
+        shop.member("carol"),
+    );
     let places = [&alice, &bob].map(|member| {
         let mut form = super::addresses::form(&format!("Only {}", member.person.username));
         form["line1"] = json!(format!("1 Street of {}", member.person.username));
@@ -95,15 +107,24 @@ fn two_addresses_cannot_be_exchanged(store: Store) {
         .zip(&places)
         .map(|(member, place)| {
             let body = json!({"lines": [line(&lamp, 1)], "address_id": place["id"]});
-            member.caller.post_under(&Key::fresh(), "/v1/orders", &body).is(201)
+            member
+                .caller
+                .post_under(&Key::fresh(), "/v1/orders", &body)
+                .is(201)
         })
         .collect();
     carol.adds_address(&super::addresses::form("Carol"));
-    let words: Vec<String> = places.iter().flat_map(|it| [text(it, "recipient"), text(it, "line1")]).collect();
+    let words: Vec<String> = places
+        .iter()
+        .flat_map(|it| [text(it, "recipient"), text(it, "line1")])
+        .collect();
     let canaries = Canaries::new(&words.iter().map(String::as_str).collect::<Vec<_>>());
     shop.stop();
     let rows = [&alice, &bob].map(|member| {
-        let query = format!("SELECT HEX(id) FROM address_versions WHERE account = {}", key_of(member));
+        let query = format!(
+            "SELECT HEX(id) FROM address_versions WHERE account = {}",
+            key_of(member)
+        );
         format!("X'{}'", shop.rows(&query)[0][0])
     });
     exchange(&shop, "address_versions", "content", [&rows[0], &rows[1]]);
@@ -112,27 +133,47 @@ fn two_addresses_cannot_be_exchanged(store: Store) {
     shop.start();
     for (member, order) in [&alice, &bob].iter().zip(&orders) {
         let caller = member.caller.at(shop.url());
-        for path in ["/v1/me/addresses".to_owned(), format!("/v1/orders/{}", text(order, "id"))] {
+        for path in [
+            "/v1/me/addresses".to_owned(),
+            format!("/v1/orders/{}", text(order, "id")),
+        ] {
             let answer = caller.get(&path);
-            assert_eq!(canaries.found_in(&answer.body), Vec::<String>::new(), "{answer}");
+            assert_eq!(
+                canaries.found_in(&answer.body),
+                Vec::<String>::new(),
+                "{answer}"
+            );
             answer.is_refused(503, "personal_data_damaged");
         }
         caller.get("/v1/me").is(200);
     }
     is_logged(&mut shop, "address_versions", "content", &canaries);
     let carol = carol.at(shop.url());
-    assert_eq!(carol.caller.get("/v1/me/addresses").is(200)["items"][0]["recipient"], "Carol");
+    assert_eq!(
+        carol.caller.get("/v1/me/addresses").is(200)["items"][0]["recipient"],
+        "Carol"
+    );
 }
 
 fn a_flipped_bit_is_noticed(store: Store) {
     let mut shop = Shop::open(store);
     let (alice, bob) = (shop.member("alice"), shop.member("bob"));
-    let canaries = Canaries::new(&[&alice.person.username, &alice.person.email, &alice.person.name]);
+    let canaries = Canaries::new(&[
+        &alice.person.username,
+        &alice.person.email,
+        &alice.person.name,
+    ]);
     for column in COLUMNS {
-        let query = format!("SELECT HEX({column}) FROM accounts WHERE id = {}", key_of(&alice));
+        let query = format!(
+            "SELECT HEX({column}) FROM accounts WHERE id = {}",
+            key_of(&alice)
+        );
         let good = shop.rows(&query)[0][0].clone();
         let set = |shop: &Shop, hex: &str| {
-            shop.sql(&format!("UPDATE accounts SET {column} = X'{hex}' WHERE id = {}", key_of(&alice)));
+            shop.sql(&format!(
+                "UPDATE accounts SET {column} = X'{hex}' WHERE id = {}",
+                key_of(&alice)
+            ));
         };
         let flip = |at: usize| {
             let mut bytes: Vec<char> = good.chars().collect();
@@ -141,7 +182,17 @@ fn a_flipped_bit_is_noticed(store: Store) {
             bytes.into_iter().collect::<String>()
         };
         let last = good.len() - 1;
-        let damaged = [flip(1), flip(9), flip(20), flip(last / 2), flip(last), good[..last - 1].into(), good[..8].into(), format!("{good}00"), String::new()];
+        let damaged = [
+            flip(1),
+            flip(9),
+            flip(20),
+            flip(last / 2),
+            flip(last),
+            good[..last - 1].into(),
+            good[..8].into(),
+            format!("{good}00"),
+            String::new(),
+        ];
         for (number, hex) in damaged.iter().enumerate() {
             shop.stop();
             set(&shop, hex);
@@ -149,8 +200,16 @@ fn a_flipped_bit_is_noticed(store: Store) {
             shop.announce("accounts");
             shop.start();
             let answer = alice.at(shop.url()).caller.get("/v1/me");
-            assert_eq!(answer.code(), "personal_data_damaged", "{column} {number}: {answer}");
-            assert_eq!(canaries.found_in(&answer.body), Vec::<String>::new(), "{answer}");
+            assert_eq!(
+                answer.code(),
+                "personal_data_damaged",
+                "{column} {number}: {answer}"
+            );
+            assert_eq!(
+                canaries.found_in(&answer.body),
+                Vec::<String>::new(),
+                "{answer}"
+            );
             bob.at(shop.url()).me();
         }
         is_logged(&mut shop, "accounts", column, &canaries);
@@ -158,14 +217,20 @@ fn a_flipped_bit_is_noticed(store: Store) {
         set(&shop, &good);
         shop.start();
     }
-    assert_eq!(alice.at(shop.url()).me()["email"], json!(alice.person.email));
+    assert_eq!(
+        alice.at(shop.url()).me()["email"],
+        json!(alice.person.email)
+    );
 }
 
 fn data_of_before_cannot_be_put_into_another_column(store: Store) {
     let mut shop = Shop::open(store);
     let alice = shop.member("alice");
     shop.stop();
-    shop.sql(&format!("UPDATE accounts SET name = email WHERE id = {}", key_of(&alice)));
+    shop.sql(&format!(
+        "UPDATE accounts SET name = email WHERE id = {}",
+        key_of(&alice)
+    ));
     shop.announce("damaged");
     shop.announce("accounts");
     shop.start();

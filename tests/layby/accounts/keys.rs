@@ -20,7 +20,9 @@ fn file(shop: &Shop, name: &str) -> PathBuf {
 /// The keys of a file, without remarks.
 fn keys(shop: &Shop, name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(file(shop, name)).expect("the keys");
-    let keys = text.lines().filter(|it| !it.trim().is_empty() && !it.starts_with('#'));
+    let keys = text
+        .lines()
+        .filter(|it| !it.trim().is_empty() && !it.starts_with('#'));
     keys.map(str::to_owned).collect()
 }
 
@@ -32,7 +34,11 @@ fn leave(shop: &Shop, name: &str, lines: &[String]) {
 fn rotate(shop: &Shop, words: &str) -> String {
     let output = run(&mut shop.command(&format!("keys rotate {words}")));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     said
 }
 
@@ -49,7 +55,10 @@ fn people(shop: &Shop, count: usize) -> Vec<Member> {
 fn is_whole(member: &Member, number: usize) {
     assert_eq!(member.me()["email"], json!(member.person.email));
     let book = member.caller.get("/v1/me/addresses").is(200);
-    assert_eq!(book["items"][0]["recipient"], json!(format!("Recipient {number}")));
+    assert_eq!(
+        book["items"][0]["recipient"],
+        json!(format!("Recipient {number}"))
+    );
 }
 
 fn sealed_data_stays_readable_while_its_key_is_exchanged(store: Store) {
@@ -64,7 +73,10 @@ fn sealed_data_stays_readable_while_its_key_is_exchanged(store: Store) {
                 while !done.load(Ordering::Relaxed) {
                     is_whole(member, number);
                     let phone = format!("010{:08}", rand::random::<u32>() % 100_000_000);
-                    member.caller.patch("/v1/me", &json!({"phone": phone})).is(200);
+                    member
+                        .caller
+                        .patch("/v1/me", &json!({"phone": phone}))
+                        .is(200);
                     looked.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -105,10 +117,18 @@ fn sealed_data_stays_readable_while_its_key_is_exchanged(store: Store) {
     let mut command = shop.serve_command();
     command.env("LAYBY_LOG", "info");
     let mut attempt = crate::support::Process::start(command);
-    let heard = attempt.stdout.wait_for(std::time::Duration::from_secs(30), |it| it.starts_with("listening on "));
+    let heard = attempt
+        .stdout
+        .wait_for(std::time::Duration::from_secs(30), |it| {
+            it.starts_with("listening on ")
+        });
     if let Some(line) = heard {
         let url = line.trim_start_matches("listening on ");
-        members[0].at(url).caller.get("/v1/me").is_refused(503, "personal_data_damaged");
+        members[0]
+            .at(url)
+            .caller
+            .get("/v1/me")
+            .is_refused(503, "personal_data_damaged");
     } else {
         process_starts = false;
     }
@@ -141,7 +161,15 @@ fn tokens_stay_good_when_a_new_key_signs(store: Store) {
     before.is_let_in();
     let after = before.refreshes();
     after.is_let_in();
-    let kid = |member: &Member| member.caller.token().split('.').next().expect("a header").to_owned();
+    let kid = |member: &Member| {
+        member
+            .caller
+            .token()
+            .split('.')
+            .next()
+            .expect("a header")
+            .to_owned()
+    };
     assert_ne!(kid(&before), kid(&after), "the new key signs");
     shop.kill_and_start();
     before.at(shop.url()).is_let_in();

@@ -31,7 +31,10 @@ fn is_put_off(answer: &Answer) {
     let told = answer.is_refused(429, "too_many_requests");
     let seconds = told["retry_after"].as_u64().expect("seconds");
     assert!((1..=3_600).contains(&seconds), "{told}");
-    assert_eq!(answer.header("retry-after"), Some(seconds.to_string().as_str()));
+    assert_eq!(
+        answer.header("retry-after"),
+        Some(seconds.to_string().as_str())
+    );
 }
 
 /// Somebody with an account who has never signed in.
@@ -139,7 +142,10 @@ fn what_a_client_says_in_front_of_the_proxy_is_not_believed() {
 fn neighbours_in_one_ipv6_network_are_one_client() {
     let shop = Shop::open_with(Store::Sqlite, BEHIND_A_PROXY);
     let alice = joined(&shop, "alice");
-    let hop = |number: usize| shop.visitor().from_address(&format!("2001:db8:1:2::{number:x}"));
+    let hop = |number: usize| {
+        shop.visitor()
+            .from_address(&format!("2001:db8:1:2::{number:x}"))
+    };
     assert_eq!(guesses(&alice, hop, 30), 10);
     is_put_off(&alice.asks_to_sign_in(&hop(0xffff)));
     let next_door = shop.visitor().from_address("2001:db8:1:3::1");
@@ -178,7 +184,9 @@ fn one_client_does_not_try_thousands_of_names() {
 
 #[test]
 fn limits_hold_while_redis_comes_and_goes() {
-    let Some(mut redis) = Redis::start() else { return };
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
     let url = redis.url();
     let mut shop = Shop::open_with(Store::Sqlite, &["--redis-url", &url]);
     let people = ["alice", "bob", "carol"].map(|it| joined(&shop, it));
@@ -233,8 +241,13 @@ fn no_flush_brings_back_what_was_ended() {
     code_user.asks_to_join(&shop.visitor()).is(202);
     let code = Outbox::of(&shop).code(&code_user.email, 1);
     for number in 0..5 {
-        let wrong = format!("{:06}", (code.parse::<u32>().expect("digits") + 1 + number) % 1_000_000);
-        code_user.verifies(&shop.visitor(), &wrong).is_refused(422, "code_invalid");
+        let wrong = format!(
+            "{:06}",
+            (code.parse::<u32>().expect("digits") + 1 + number) % 1_000_000
+        );
+        code_user
+            .verifies(&shop.visitor(), &wrong)
+            .is_refused(422, "code_invalid");
     }
     out.signs_out();
     shop.user_act(&suspended, "suspend");
@@ -248,7 +261,9 @@ fn no_flush_brings_back_what_was_ended() {
                 .asks_to_refresh()
                 .is_refused(401, "invalid_refresh_token");
         }
-        code_user.verifies(&shop.visitor(), &code).is_refused(422, "code_invalid");
+        code_user
+            .verifies(&shop.visitor(), &code)
+            .is_refused(422, "code_invalid");
         shop.kill_and_start();
     }
     reused

@@ -47,7 +47,15 @@ fn door(path: &str) -> Door {
         Door::Staff
     } else if path == "/v1/me" || starts(&["/v1/me/", "/v1/orders"]) {
         Door::People
-    } else if starts(&["/v1/auth/", "/v1/products", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"]) {
+    } else if starts(&[
+        "/v1/auth/",
+        "/v1/products",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    ]) {
         Door::Everybody
     } else {
         panic!("who may ask {path}? tell the matrix");
@@ -61,7 +69,9 @@ fn body(method: &Method, path: &str, things: &Things) -> Option<Value> {
         ("POST", "/v1/auth/sign-up") => crate::support::Person::new("matrix").form(),
         ("POST", "/v1/auth/verify-email") => json!({"email": nobody, "code": "000000"}),
         ("POST", "/v1/auth/resend-code" | "/v1/auth/forgot-password") => json!({"email": nobody}),
-        ("POST", "/v1/auth/sign-in") => json!({"username": "nobody.at.all", "password": "not my password"}),
+        ("POST", "/v1/auth/sign-in") => {
+            json!({"username": "nobody.at.all", "password": "not my password"})
+        }
         ("POST", "/v1/auth/refresh" | "/v1/auth/sign-out") => json!({"refresh_token": "nothing"}),
         ("POST", "/v1/auth/reset-password") => {
             json!({"email": nobody, "code": "000000", "new_password": "violet thunder 51"})
@@ -72,7 +82,9 @@ fn body(method: &Method, path: &str, things: &Things) -> Option<Value> {
         }
         ("POST", "/v1/me/addresses") => super::addresses::form("Somebody"),
         ("PATCH", "/v1/me/addresses/{id}") => json!({"line1": "Elsewhere", "default": true}),
-        ("POST", "/v1/orders") => json!({"lines": [line(&things.product, 1)], "address_id": things.address}),
+        ("POST", "/v1/orders") => {
+            json!({"lines": [line(&things.product, 1)], "address_id": things.address})
+        }
         ("POST", "/v1/orders/{id}/payments") => json!({"method": "card_ok"}),
         ("POST", "/v1/orders/{id}/return") => json!({"reason": "too bright"}),
         ("POST", "/v1/admin/products") => {
@@ -91,21 +103,39 @@ fn routes(shop: &Shop, things: &Things) -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, operations) in document["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            let Ok(method) = method.to_uppercase().parse::<Method>() else {
+                continue;
+            };
             let body = body(&method, path, things);
             let takes_one = !operation["requestBody"].is_null();
-            assert_eq!(body.is_some(), takes_one, "what does {method} {path} take? tell the matrix");
+            assert_eq!(
+                body.is_some(),
+                takes_one,
+                "what does {method} {path} take? tell the matrix"
+            );
             let door = door(path);
             // The document says the same.
-            let is_guarded = operation["security"].as_array().is_some_and(|it| !it.is_empty());
+            let is_guarded = operation["security"]
+                .as_array()
+                .is_some_and(|it| !it.is_empty());
             assert_eq!(is_guarded, door != Door::Everybody, "{method} {path}");
             let path = path.clone();
-            routes.push(Route { method, path, door, body });
+            routes.push(Route {
+                method,
+                path,
+                door,
+                body,
+            });
         }
     }
     assert!(routes.len() >= 35, "only {} routes", routes.len());
     // What ends somebody comes last.
-    routes.sort_by_key(|it| (it.method == Method::DELETE && it.path == "/v1/me", it.method != Method::GET));
+    routes.sort_by_key(|it| {
+        (
+            it.method == Method::DELETE && it.path == "/v1/me",
+            it.method != Method::GET,
+        )
+    });
     routes
 }
 
@@ -121,8 +151,12 @@ fn path_to(route: &Route, things: &Things, missing: bool) -> String {
     } else {
         things.product.clone()
     };
-    let query = if route.path.ends_with("/username-available") { "?username=somebody" } else { "" };
-    route.path.replace("{id}", &id) + query
+    let query = if route.path.ends_with("/username-available") {
+        "?username=somebody"
+    } else {
+        ""
+    };
+    route.path.replace("{id}", &id).replace("{act}", "open") + query
 }
 
 fn ask(caller: &Caller, route: &Route, path: &str) -> Answer {
@@ -136,7 +170,10 @@ fn said(answer: &Answer, path: &str) -> String {
     if let Some(fields) = body.as_object_mut() {
         fields.remove("request_id");
     }
-    let id = path.split('/').find(|it| Uuid::parse_str(it).is_ok()).unwrap_or("no id");
+    let id = path
+        .split('/')
+        .find(|it| Uuid::parse_str(it).is_ok())
+        .unwrap_or("no id");
     format!("{} {body}", answer.status).replace(id, "{id}")
 }
 
@@ -147,7 +184,10 @@ fn expired(shop: &Shop, member: &Member) -> Caller {
         "sub": member.id(), "role": "admin", "iat": now - 910, "exp": now - 10, "sid": Uuid::nil(), "ver": 0,
         "iss": "layby", "aud": "layby", "use": "access",
     });
-    let header = Header { kid: Some(kid), ..Header::new(Algorithm::HS256) };
+    let header = Header {
+        kid: Some(kid),
+        ..Header::new(Algorithm::HS256)
+    };
     let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&key));
     member.caller.with_token(token.expect("a token"))
 }
@@ -155,14 +195,18 @@ fn expired(shop: &Shop, member: &Member) -> Caller {
 #[track_caller]
 fn is_let_in(answer: &Answer, who: &str) {
     let code = answer.code();
-    assert!(code != "unauthorized" && code != "forbidden", "{who}: {answer}");
+    assert!(
+        code != "unauthorized" && code != "forbidden",
+        "{who}: {answer}"
+    );
     assert!(answer.status < 500, "{who}: {answer}");
 }
 
 fn every_route_lets_in_whom_it_should(store: Store) {
     let shop = Shop::open_with(store, &["--trusted-proxies", "127.0.0.1"]);
     let product = shop.product(Sale::of(100));
-    let [alice, bob, suspended, vera] = ["alice", "bob", "suspended", "vera"].map(|it| shop.member(it));
+    let [alice, bob, suspended, vera] =
+        ["alice", "bob", "suspended", "vera"].map(|it| shop.member(it));
     let seller = shop.promote(&shop.member("sally"), "seller");
     let admin = shop.promote(&shop.member("ada"), "admin");
     // There is always another one.
@@ -171,10 +215,24 @@ fn every_route_lets_in_whom_it_should(store: Store) {
     shop.user_act(&suspended, "suspend");
 
     let recipient = format!("Recipient {}", alice.person.username);
-    let address = text(&alice.adds_address(&super::addresses::form(&recipient)), "id");
+    let address = text(
+        &alice.adds_address(&super::addresses::form(&recipient)),
+        "id",
+    );
     let place = json!({"lines": [line(&product, 1)], "address_id": address});
-    let order = text(&alice.caller.post_under(&Key::fresh(), "/v1/orders", &place).is(201), "id");
-    let things = Things { order, address, product, user: vera.id() };
+    let order = text(
+        &alice
+            .caller
+            .post_under(&Key::fresh(), "/v1/orders", &place)
+            .is(201),
+        "id",
+    );
+    let things = Things {
+        order,
+        address,
+        product,
+        user: vera.id(),
+    };
     let person = &alice.person;
     let canaries = Canaries::new(&[&person.username, &person.email, &person.name, &recipient]);
     let routes = routes(&shop, &things);
@@ -206,7 +264,11 @@ fn every_route_lets_in_whom_it_should(store: Store) {
             let nonsense = Some(json!({"nonsense": 1}));
             let answer = caller.send(&route.method, &path, None, nonsense.as_ref());
             answer.is_refused(401, "unauthorized");
-            assert_eq!(canaries.found_in(&answer.body), Vec::<String>::new(), "{who}: {answer}");
+            assert_eq!(
+                canaries.found_in(&answer.body),
+                Vec::<String>::new(),
+                "{who}: {answer}"
+            );
         }
         for (who, caller, rank) in &people {
             let caller = caller.from_address(&hop);
@@ -242,12 +304,18 @@ fn every_route_lets_in_whom_it_should(store: Store) {
     // Nothing of it has touched what is Alice's.
     let order = json!({"id": things.order});
     assert_eq!(alice.caller.state(&order), "held");
-    assert_eq!(alice.caller.order(&order)["address"]["recipient"], json!(recipient));
+    assert_eq!(
+        alice.caller.order(&order)["address"]["recipient"],
+        json!(recipient)
+    );
     assert_eq!(alice.me()["name"], json!(person.name));
     for (number, route) in routes.iter().enumerate() {
         let caller = alice.caller.from_address(&format!("203.0.113.{number}"));
         if !matches!(route.door, Door::Staff | Door::Admins) {
-            is_let_in(&ask(&caller, route, &path_to(route, &things, false)), "the owner");
+            is_let_in(
+                &ask(&caller, route, &path_to(route, &things, false)),
+                "the owner",
+            );
         }
     }
     // The last of them was this.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod audit;
+mod canaries;
 mod codes;
 mod damage;
 mod erasing;
@@ -9,9 +10,12 @@ mod fields;
 mod keys;
 mod limits;
 mod matrix;
+mod mistakes;
 mod passwords;
+mod post;
 mod roles;
 mod sessions;
+mod timing;
 mod tokens;
 mod upgrade;
 mod walk;
@@ -19,6 +23,48 @@ mod walk;
 use std::process::Command;
 
 use crate::support::{Person, Shop, run};
+
+/// Every table as it is: all columns of all rows, as text and as bytes.
+#[track_caller]
+fn dump(shop: &Shop) -> Vec<u8> {
+    let url = shop.database_url();
+    if let Some(file) = url.strip_prefix("sqlite://") {
+        let parts = ["", "-wal"].map(|end| std::fs::read(format!("{file}{end}")));
+        return parts.into_iter().filter_map(Result::ok).flatten().collect();
+    }
+    let (server, database) = url
+        .rsplit_once('/')
+        .expect("mysql://user@host:port/database");
+    let (user, host) = server
+        .trim_start_matches("mysql://")
+        .rsplit_once('@')
+        .expect("a user");
+    let (host, port) = host.split_once(':').unwrap_or((host, "3306"));
+    let mut dumped = Vec::new();
+    for way in [&["--hex-blob"] as &[&str], &["--skip-extended-insert"]] {
+        let mut command = Command::new("mariadb-dump");
+        command
+            .arg("--no-defaults")
+            .args(way)
+            .args([
+                "--user",
+                user,
+                "--host",
+                host,
+                "--port",
+                port,
+                "--protocol",
+                "tcp",
+            ])
+            .arg(database);
+        let output = run(&mut command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "mariadb-dump: {said}");
+        assert!(output.stdout.windows(8).any(|it| it == b"accounts"));
+        dumped.extend(output.stdout);
+    }
+    dumped
+}
 
 /// `layby admin create` for somebody with a name, the password in the environment.
 fn create_admin(shop: &Shop, person: &Person) -> Command {

@@ -20,7 +20,9 @@ pub(crate) struct PostOffice {
 impl PostOffice {
     /// `None`, and a word about it: there is no aiosmtpd on this machine.
     pub(crate) fn start() -> Option<Self> {
-        let found = Command::new(PYTHON).args(["-c", "import aiosmtpd"]).output();
+        let found = Command::new(PYTHON)
+            .args(["-c", "import aiosmtpd"])
+            .output();
         if !found.is_ok_and(|it| it.status.success()) {
             eprintln!("left out: there is no python3-aiosmtpd on this machine");
             return None;
@@ -66,6 +68,10 @@ impl PostOffice {
 
 impl Postbox for PostOffice {
     fn letters_to(&self, address: &str) -> Vec<Letter> {
-        letters_in(&self.directory.path().join("mail").join("new"), address, |_| true)
+        letters_in(
+            &self.directory.path().join("mail").join("new"),
+            address,
+            |_| true,
+        )
     }
 }

@@ -1,10 +1,7 @@
 //! A Redis of a test's own, to be killed, held up, emptied and started again.
 //!
 //! Knows nothing of the other helpers, because the unit tests of `src/persistence/limits` use it too.
-#![allow(
-    dead_code,
-    reason = "two sets of tests use it, each a part of it"
-)]
+#![allow(dead_code, reason = "two sets of tests use it, each a part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -227,7 +224,10 @@ fn read_reply(from: &mut impl BufRead) -> io::Result<Reply> {
             bytes.truncate(length);
             Reply::Bytes(bytes)
         }
-        "*" => (0..number()).map(|_| read_reply(from)).collect::<io::Result<_>>().map(Reply::List)?,
+        "*" => (0..number())
+            .map(|_| read_reply(from))
+            .collect::<io::Result<_>>()
+            .map(Reply::List)?,
         other => panic!("no RESP: {other}{rest}"),
     })
 }

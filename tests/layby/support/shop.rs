@@ -217,6 +217,15 @@ impl Shop {
         assert_eq!(self.ends(), Some(0), "the exit code after SIGTERM");
     }
 
+    /// Stops it in good order and shows everything that it said.
+    #[track_caller]
+    pub(crate) fn stop_and_hear(&mut self, hear: impl FnOnce(&str)) {
+        let process = self.process();
+        let streams = [process.stdout.clone(), process.stderr.clone()];
+        self.stop();
+        hear(&streams.map(|it| it.all().join("\n")).join("\n"));
+    }
+
     /// Waits for the end of the process. Gives its exit code.
     #[track_caller]
     pub(crate) fn ends(&mut self) -> Option<i32> {
