@@ -1,12 +1,12 @@
 //! A data directory of the release before accounts: its users can still buy, and its books are as they were.
 
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::support::{Sale, Shop, Store, on_each_database, text};
+use crate::support::{Sale, Shop, Store, on_each_database, run, text};
 
 on_each_database! {
     users_of_before_are_accounts_now,
+    an_account_without_a_name_has_an_address_book,
 }
 
 /// The tables that came with accounts.
@@ -69,11 +69,6 @@ fn users_of_before_are_accounts_now(store: Store) {
         admin.get("/v1/admin/audit").is(200);
         let path = format!("/v1/admin/users/{}/role", buyer.id);
         assert_eq!(admin.get(&path).is(200)["role"], "buyer");
-        // It has an address book like anybody else.
-        let added = buyer
-            .post_with("/v1/me/addresses", &super::addresses::form("Of before"))
-            .is(201);
-        assert!(Uuid::parse_str(&text(&added, "id")).is_ok());
         shop.member("alice").is_let_in();
         shop.stop();
     }
@@ -81,4 +76,20 @@ fn users_of_before_are_accounts_now(store: Store) {
     assert_eq!(left, [["2"]]);
     shop.start();
     assert_eq!(shop.units(&lamp), (9, 0, 1));
+}
+
+fn an_account_without_a_name_has_an_address_book(store: Store) {
+    let mut shop = Shop::closed(store, &[]);
+    let file = shop.scratch().join("tokens.csv");
+    let mut seed = shop.command("seed --buyers 1 --out");
+    let output = run(seed.arg(&file));
+    assert!(output.status.success(), "{output:?}");
+    shop.start();
+    let tokens = std::fs::read_to_string(&file).expect("the tokens");
+    let (_, token) = tokens.trim().split_once(',').expect("user_id,token");
+    let buyer = shop.visitor().with_token(token);
+    assert_eq!(buyer.get("/v1/me").is(200)["username"], json!(null));
+    buyer
+        .post_with("/v1/me/addresses", &super::addresses::form("Seeded"))
+        .is(201);
 }
