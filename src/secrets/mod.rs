@@ -23,7 +23,7 @@ pub use file::append_key;
 pub use live::LiveKeys;
 pub use ring::{At, Flaw, Key, KeyError, KeyId, KeyRing, NotAnId};
 
-const TOKEN_KEYS_FILE: &str = "token.keys";
+pub const TOKEN_KEYS_FILE: &str = "token.keys";
 const SEAL_KEYS_FILE: &str = "seal.keys";
 const INDEX_KEY_FILE: &str = "index.key";
 
@@ -80,6 +80,10 @@ impl SecretsOptions {
     pub fn token_keys_path(&self) -> PathBuf {
         self.dir.join(TOKEN_KEYS_FILE)
     }
+
+    pub fn index_key_path(&self) -> PathBuf {
+        self.dir.join(INDEX_KEY_FILE)
+    }
 }
 
 impl Secrets {
@@ -102,7 +106,7 @@ impl Secrets {
                 IndexKey::parse(text).context("the index key in the environment is not usable")?
             }
             None => {
-                let path = options.dir.join(INDEX_KEY_FILE);
+                let path = options.index_key_path();
                 open_file(path, &mut made, IndexKey::open_or_make)?
             }
         };

@@ -52,7 +52,10 @@ fn the_first_address_is_the_default_and_the_default_moves(store: Store) {
     assert_eq!(book(&alice), Vec::<Value>::new());
     let home = alice.adds_address(&form("Alice at home"));
     assert_eq!(home["is_default"], true);
-    assert_eq!((&home["country"], &home["line2"]), (&json!("KR"), &json!("7th floor")));
+    assert_eq!(
+        (&home["country"], &home["line2"]),
+        (&json!("KR"), &json!("7th floor"))
+    );
     let work = alice.adds_address(&form("Alice at work"));
     assert_eq!(work["is_default"], false);
     let mut third = form("Alice's mother");
@@ -86,7 +89,10 @@ fn an_address_is_edited_field_by_field(store: Store) {
         ("line2", json!(null)),
         ("line2", json!("Apt 4")),
     ] {
-        let edited = alice.caller.patch(&path(&expected), &json!({field: value})).is(200);
+        let edited = alice
+            .caller
+            .patch(&path(&expected), &json!({field: value}))
+            .is(200);
         if field != "phone" {
             assert_eq!(edited[field], value, "{field}");
         }
@@ -152,7 +158,9 @@ fn a_book_has_20_addresses_at_most(store: Store) {
     alice.caller.delete(&path(&first)).is(204);
     // Of many at once there is room for one.
     let answers = crate::support::at_once(&[(); 8], |()| {
-        alice.caller.post_with("/v1/me/addresses", &form("One of many"))
+        alice
+            .caller
+            .post_with("/v1/me/addresses", &form("One of many"))
     });
     let added = answers.iter().filter(|it| it.status == 201).count();
     assert_eq!(added, 1);
@@ -166,15 +174,22 @@ fn a_book_has_20_addresses_at_most(store: Store) {
 fn a_book_comes_in_pages(store: Store) {
     let shop = Shop::open(store);
     let alice = shop.member("alice");
-    let added: Vec<Value> = (0..7).map(|it| alice.adds_address(&form(&format!("Alice {it}")))).collect();
+    let added: Vec<Value> = (0..7)
+        .map(|it| alice.adds_address(&form(&format!("Alice {it}"))))
+        .collect();
     let mut found = Vec::new();
     let mut after = String::new();
     loop {
-        let page = alice.caller.get(&format!("/v1/me/addresses?limit=3{after}")).is(200);
+        let page = alice
+            .caller
+            .get(&format!("/v1/me/addresses?limit=3{after}"))
+            .is(200);
         let items = page["items"].as_array().expect("items");
         assert!(items.len() <= 3);
         found.extend(items.iter().map(|it| text(it, "id")));
-        let Some(next) = page["next"].as_str() else { break };
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         after = format!("&after={next}");
     }
     let ids: Vec<String> = added.iter().map(|it| text(it, "id")).collect();
@@ -192,9 +207,17 @@ fn a_strangers_address_answers_like_none(store: Store) {
     let (alice, mallory) = (shop.member("alice"), shop.member("mallory"));
     let home = alice.adds_address(&form("Alice"));
     let body = json!({"line1": "Mallory's den", "default": true});
-    for id in [text(&home, "id"), Uuid::now_v7().to_string(), "1".into(), Uuid::nil().to_string()] {
+    for id in [
+        text(&home, "id"),
+        Uuid::now_v7().to_string(),
+        "1".into(),
+        Uuid::nil().to_string(),
+    ] {
         let path = format!("/v1/me/addresses/{id}");
-        mallory.caller.patch(&path, &body).is_refused(404, "not_found");
+        mallory
+            .caller
+            .patch(&path, &body)
+            .is_refused(404, "not_found");
         mallory.caller.delete(&path).is_refused(404, "not_found");
         mallory
             .caller
@@ -207,7 +230,14 @@ fn a_strangers_address_answers_like_none(store: Store) {
 
 /// The address as an order shows it, without what is about the book.
 fn shown(order: &Value) -> Value {
-    let fields = ["recipient", "phone", "country", "postal_code", "line1", "line2"];
+    let fields = [
+        "recipient",
+        "phone",
+        "country",
+        "postal_code",
+        "line1",
+        "line2",
+    ];
     let address = &order["address"];
     json!(fields.map(|field| address[field].clone()))
 }
@@ -219,22 +249,43 @@ fn an_order_keeps_the_address_that_it_was_placed_with(store: Store) {
     let home = alice.adds_address(&form("Alice at home"));
     let place = |alice: &Member| {
         let body = json!({"lines": [line(&lamp, 1)], "address_id": home["id"]});
-        alice.caller.post_under(&Key::fresh(), "/v1/orders", &body).is(201)
+        alice
+            .caller
+            .post_under(&Key::fresh(), "/v1/orders", &body)
+            .is(201)
     };
     let first = place(&alice);
-    let at_first = json!(["Alice at home", home["phone"], "KR", "04524", "110 Sejong-daero, Jung-gu", "7th floor"]);
+    let at_first = json!([
+        "Alice at home",
+        home["phone"],
+        "KR",
+        "04524",
+        "110 Sejong-daero, Jung-gu",
+        "7th floor"
+    ]);
     assert_eq!(shown(&alice.caller.order(&first)), at_first);
     let patch = json!({"recipient": "Alice Lee", "line1": "1 Elsewhere", "line2": null});
     alice.caller.patch(&path(&home), &patch).is(200);
     let second = place(&alice);
-    let at_second = json!(["Alice Lee", home["phone"], "KR", "04524", "1 Elsewhere", null]);
+    let at_second = json!([
+        "Alice Lee",
+        home["phone"],
+        "KR",
+        "04524",
+        "1 Elsewhere",
+        null
+    ]);
     let check = |alice: &Member, when: &str| {
         assert_eq!(shown(&alice.caller.order(&first)), at_first, "{when}");
         assert_eq!(shown(&alice.caller.order(&second)), at_second, "{when}");
         let listed = alice.caller.get("/v1/orders").is(200);
         let ids = [&first, &second].map(|it| text(it, "id"));
         for item in listed["items"].as_array().expect("items") {
-            let expected = if text(item, "id") == ids[0] { &at_first } else { &at_second };
+            let expected = if text(item, "id") == ids[0] {
+                &at_first
+            } else {
+                &at_second
+            };
             assert_eq!(shown(item), *expected, "{when}");
         }
     };
@@ -258,9 +309,16 @@ fn an_order_goes_to_an_address_of_ones_own(store: Store) {
     let home = alice.adds_address(&form("Alice"));
     let gone = mallory.adds_address(&form("Mallory"));
     mallory.caller.delete(&path(&gone)).is(204);
-    for id in [text(&home, "id"), text(&gone, "id"), Uuid::now_v7().to_string(), Uuid::nil().to_string()] {
+    for id in [
+        text(&home, "id"),
+        text(&gone, "id"),
+        Uuid::now_v7().to_string(),
+        Uuid::nil().to_string(),
+    ] {
         let body = json!({"lines": [line(&lamp, 1)], "address_id": id});
-        let answer = mallory.caller.post_under(&Key::fresh(), "/v1/orders", &body);
+        let answer = mallory
+            .caller
+            .post_under(&Key::fresh(), "/v1/orders", &body);
         let told = answer.is_refused(422, "invalid_values");
         assert_eq!(text(&told["errors"][0], "field"), "address_id", "{told}");
     }
@@ -288,7 +346,10 @@ fn a_repeated_order_is_answered_alike_whatever_became_of_the_address(store: Stor
         assert_eq!((answer.status, &answer.body), (201, &first.body));
     };
     again(&alice);
-    alice.caller.patch(&path(&home), &json!({"line1": "Elsewhere"})).is(200);
+    alice
+        .caller
+        .patch(&path(&home), &json!({"line1": "Elsewhere"}))
+        .is(200);
     again(&alice);
     alice.caller.delete(&path(&home)).is(204);
     again(&alice);
@@ -308,7 +369,10 @@ fn addresses_survive_a_crash(store: Store) {
     let alice = shop.member("alice");
     alice.adds_address(&form("Alice"));
     let work = alice.adds_address(&form("Alice at work"));
-    alice.caller.patch(&path(&work), &json!({"default": true})).is(200);
+    alice
+        .caller
+        .patch(&path(&work), &json!({"default": true}))
+        .is(200);
     let before = book(&alice);
     shop.kill_and_start();
     assert_eq!(book(&alice.at(shop.url())), before);

@@ -27,11 +27,15 @@ fn pages(shop: &Shop, limit: usize) -> Vec<Value> {
     let mut entries: Vec<Value> = Vec::new();
     let mut after = String::new();
     loop {
-        let page = admin.get(&format!("/v1/admin/audit?limit={limit}{after}")).is(200);
+        let page = admin
+            .get(&format!("/v1/admin/audit?limit={limit}{after}"))
+            .is(200);
         let items = page["items"].as_array().expect("items");
         assert!(items.len() <= limit);
         entries.extend(items.iter().cloned());
-        let Some(next) = page["next"].as_str() else { break };
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         assert_eq!(items.len(), limit, "a page in the middle is full");
         after = format!("&after={next}");
     }
@@ -42,7 +46,9 @@ fn pages(shop: &Shop, limit: usize) -> Vec<Value> {
 #[track_caller]
 pub(super) fn noted(shop: &Shop, act: &str, account: Uuid) -> Value {
     eventually(&format!("{act} of {account}"), || {
-        acts(shop).into_iter().find(|it| it["act"] == act && it["account"] == json!(account))
+        acts(shop)
+            .into_iter()
+            .find(|it| it["act"] == act && it["account"] == json!(account))
     })
 }
 
@@ -59,19 +65,31 @@ fn everything_that_happens_to_an_account_is_noted(store: Store) {
         .asks_to_sign_in_with(&visitor, "not my password")
         .is_refused(401, "invalid_credentials");
     let failed = noted(&shop, "sign_in_failed", id);
-    assert!(Uuid::parse_str(&text(&failed, "request_id")).is_ok(), "{failed}");
+    assert!(
+        Uuid::parse_str(&text(&failed, "request_id")).is_ok(),
+        "{failed}"
+    );
 
-    alice.caller.get("/v1/admin/audit").is_refused(403, "forbidden");
+    alice
+        .caller
+        .get("/v1/admin/audit")
+        .is_refused(403, "forbidden");
     let denied = eventually("the denial is noted", || {
-        acts(&shop).into_iter().find(|it| it["act"] == "access_denied")
+        acts(&shop)
+            .into_iter()
+            .find(|it| it["act"] == "access_denied")
     });
     assert_eq!(denied["actor"], json!(id), "{denied}");
 
-    alice.changes_password(&person.password, "violet thunder 51").is(204);
+    alice
+        .changes_password(&person.password, "violet thunder 51")
+        .is(204);
     noted(&shop, "password_changed", id);
     let thief = alice.clone();
     let alice = alice.refreshes();
-    thief.asks_to_refresh().is_refused(401, "invalid_refresh_token");
+    thief
+        .asks_to_refresh()
+        .is_refused(401, "invalid_refresh_token");
     noted(&shop, "refresh_reused", id);
 
     person.forgets(&visitor).is(202);
@@ -85,11 +103,17 @@ fn everything_that_happens_to_an_account_is_noted(store: Store) {
 
     let admin = shop.promote(&shop.member("ada"), "admin");
     let path = format!("/v1/admin/users/{id}");
-    admin.caller.post_with(&format!("{path}/role"), &json!({"role": "seller"})).is(200);
+    admin
+        .caller
+        .post_with(&format!("{path}/role"), &json!({"role": "seller"}))
+        .is(200);
     let changed = noted(&shop, "role_changed", id);
     assert_eq!(changed["actor"], json!(admin.id()), "{changed}");
     let said = changed.to_string();
-    assert!(said.contains("buyer") && said.contains("seller"), "before and after: {said}");
+    assert!(
+        said.contains("buyer") && said.contains("seller"),
+        "before and after: {said}"
+    );
     admin.caller.post(&format!("{path}/suspend")).is(204);
     admin.caller.post(&format!("{path}/reinstate")).is(204);
     for act in ["suspended", "reinstated"] {
@@ -111,7 +135,12 @@ fn everything_that_happens_to_an_account_is_noted(store: Store) {
     let mut sorted = times.clone();
     sorted.sort_by(|one, other| other.cmp(one));
     assert_eq!(times, sorted, "the latest first");
-    let canaries = Canaries::new(&[&person.username, &person.email, &person.name, "violet thunder 52"]);
+    let canaries = Canaries::new(&[
+        &person.username,
+        &person.email,
+        &person.name,
+        "violet thunder 52",
+    ]);
     let log = json!(entries).to_string();
     assert_eq!(canaries.found_in(log.as_bytes()), Vec::<String>::new());
 }
@@ -120,11 +149,25 @@ fn acts_on_products_stand_in_the_same_log(store: Store) {
     let shop = Shop::open(store);
     let seller = shop.promote(&shop.member("sally"), "seller");
     let new = json!({"name": "Chair", "description": "", "price": {"amount": 1, "currency": "KRW"}, "stock": 3});
-    let chair = text(&seller.caller.post_with("/v1/admin/products", &new).is(201), "id");
+    let chair = text(
+        &seller.caller.post_with("/v1/admin/products", &new).is(201),
+        "id",
+    );
     let path = format!("/v1/admin/products/{chair}/stock");
-    seller.caller.send(&ureq::http::Method::PUT, &path, None, Some(&json!({"total": 9}))).is(200);
+    seller
+        .caller
+        .send(
+            &ureq::http::Method::PUT,
+            &path,
+            None,
+            Some(&json!({"total": 9})),
+        )
+        .is(200);
     shop.catches_up();
-    let of_chair: Vec<Value> = acts(&shop).into_iter().filter(|it| it["product"] == json!(chair)).collect();
+    let of_chair: Vec<Value> = acts(&shop)
+        .into_iter()
+        .filter(|it| it["product"] == json!(chair))
+        .collect();
     assert_eq!(of_chair.len(), 2, "{of_chair:#?}");
     for entry in &of_chair {
         assert_eq!(entry["actor"], json!(seller.id()), "{entry}");
@@ -151,7 +194,15 @@ fn the_log_comes_in_pages_without_gaps_or_repeats(store: Store) {
         assert_eq!(pages(&shop, limit), whole, "by {limit}");
     }
     let admin = shop.admin();
-    for query in ["limit=0", "limit=101", "limit=x", "after=x", "after=-1", "after=1%27", "page=1"] {
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "after=x",
+        "after=-1",
+        "after=1%27",
+        "page=1",
+    ] {
         admin
             .get(&format!("/v1/admin/audit?{query}"))
             .is_refused(422, "invalid_values");
@@ -177,7 +228,8 @@ fn nothing_that_people_send_makes_an_entry_of_its_own(store: Store) {
     let nasty = "x\u{1b}[31m ERROR planted-entry";
     // A header cannot hold a line break, so it is sent as bytes.
     let raw = |agent: &str| {
-        let body = json!({"username": "al\r\nice ERROR planted-entry", "password": "a\u{1b}[2Jb"}).to_string();
+        let body = json!({"username": "al\r\nice ERROR planted-entry", "password": "a\u{1b}[2Jb"})
+            .to_string();
         let request = format!(
             "POST /v1/auth/sign-in HTTP/1.1\r\nHost: shop\r\nUser-Agent: {agent}\r\nX-Request-Id: {agent}\r\n\
              X-Forwarded-For: {agent}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -185,20 +237,35 @@ fn nothing_that_people_send_makes_an_entry_of_its_own(store: Store) {
         );
         crate::support::exchange(shop.url(), request.as_bytes())
     };
-    for agent in ["a\tERROR planted-entry", "a ERROR planted-entry", "\u{1b}[31mERROR planted-entry", "a\rERROR planted-entry"] {
+    for agent in [
+        "a\tERROR planted-entry",
+        "a ERROR planted-entry",
+        "\u{1b}[31mERROR planted-entry",
+        "a\rERROR planted-entry",
+    ] {
         raw(agent);
     }
     let visitor = shop.visitor();
     let person = Person::new("alice");
-    for username in [nasty, "a\r\nERROR planted-entry", "' OR 1=1; --", "\u{202e}evil planted-entry"] {
+    for username in [
+        nasty,
+        "a\r\nERROR planted-entry",
+        "' OR 1=1; --",
+        "\u{202e}evil planted-entry",
+    ] {
         let body = json!({"username": username, "password": "x"});
         let answer = visitor.post_with("/v1/auth/sign-in", &body);
         assert!(matches!(answer.status, 401 | 422), "{answer}");
         let mut form = person.form();
         form["username"] = json!(username);
-        visitor.post_with("/v1/auth/sign-up", &form).is_refused(422, "invalid_values");
+        visitor
+            .post_with("/v1/auth/sign-up", &form)
+            .is_refused(422, "invalid_values");
     }
-    visitor.get("/v1/auth/username-available?username=a%0d%0aERROR%20planted-entry").status.to_string();
+    visitor
+        .get("/v1/auth/username-available?username=a%0d%0aERROR%20planted-entry")
+        .status
+        .to_string();
     let log = json!(acts(&shop)).to_string();
     assert!(!log.contains("planted-entry"), "{log}");
     let said = shop.process().stderr.all();

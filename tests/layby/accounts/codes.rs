@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    Answer, Outbox, Person, Postbox, Shop, Store, at_once, on_each_database,
-};
+use crate::support::{Answer, Outbox, Person, Postbox, Shop, Store, at_once, on_each_database};
 
 on_each_database! {
     a_code_is_good_once,
@@ -309,7 +307,9 @@ fn asking_to_reset_does_not_eat_up_letters_to_verify(store: Store) {
     for _ in 0..8 {
         pending.forgets(&visitor);
     }
-    pending.forgets(&visitor).is_refused(429, "too_many_requests");
+    pending
+        .forgets(&visitor)
+        .is_refused(429, "too_many_requests");
     pending.asks_for_another_code(&visitor).is(202);
     let code = Outbox::of(&shop).code(&pending.email, 2);
     pending.verifies(&visitor, &code).is(204);

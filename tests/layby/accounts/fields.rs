@@ -27,7 +27,11 @@ fn a_username_is_taken_in_every_spelling(store: Store) {
             _ => it,
         })
         .collect();
-    for username in [alice.username.to_uppercase(), "A".to_owned() + &alice.username[1..], wide] {
+    for username in [
+        alice.username.to_uppercase(),
+        "A".to_owned() + &alice.username[1..],
+        wide,
+    ] {
         let other = Person {
             username: username.clone(),
             ..fresh.clone()
@@ -35,7 +39,10 @@ fn a_username_is_taken_in_every_spelling(store: Store) {
         other
             .asks_to_join(&visitor)
             .is_refused(409, "username_taken");
-        let path = format!("/v1/auth/username-available?username={}", percent(&username));
+        let path = format!(
+            "/v1/auth/username-available?username={}",
+            percent(&username)
+        );
         assert_eq!(visitor.get(&path).is(200)["available"], false, "{username}");
         // And it signs in.
         let shouting = Person {
@@ -83,7 +90,9 @@ fn one_mailbox_has_one_account_however_it_is_spelt(store: Store) {
         post.letters(&ascii, count);
         assert_eq!(post.codes(&ascii).len(), 1, "{number}: {email}");
     }
-    let accounts = shop.rows("SELECT COUNT(*) FROM accounts WHERE verified_at IS NOT NULL AND email_index IS NOT NULL");
+    let accounts = shop.rows(
+        "SELECT COUNT(*) FROM accounts WHERE verified_at IS NOT NULL AND email_index IS NOT NULL",
+    );
     assert_eq!(accounts, [["1"]]);
     assert_eq!(alice.signs_in(&visitor).me()["email"], json!(ascii));
 }
@@ -110,16 +119,26 @@ fn a_profile_is_edited_field_by_field(store: Store) {
     let mut shop = Shop::open(store);
     let member = shop.member("alice");
     let before = member.me();
-    assert_eq!(before.as_object().map(serde_json::Map::len), Some(8), "{before}");
+    assert_eq!(
+        before.as_object().map(serde_json::Map::len),
+        Some(8),
+        "{before}"
+    );
     let edit = |body: Value| member.caller.patch("/v1/me", &body);
     assert_eq!(edit(json!({})).is(200), before);
     assert_eq!(edit(json!({"language": "ko"})).is(200)["language"], "ko");
-    assert_eq!(edit(json!({"phone": "010 9876 5432"})).is(200)["name"], before["name"]);
+    assert_eq!(
+        edit(json!({"phone": "010 9876 5432"})).is(200)["name"],
+        before["name"]
+    );
     let now = edit(json!({"name": "Alice Lee"})).is(200);
     for field in ["id", "username", "email", "role", "created_at"] {
         assert_eq!(now[field], before[field], "{field}");
     }
-    let digits: String = text(&now, "phone").chars().filter(char::is_ascii_digit).collect();
+    let digits: String = text(&now, "phone")
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
     assert_eq!(digits, "01098765432");
     for (field, value) in [
         ("name", json!("")),
@@ -156,25 +175,74 @@ fn each_bad_field_of_a_sign_up_is_named_and_all_of_them_at_once() {
         (
             "username",
             &[
-                "", "ab", "a b c", "alice@home", "alice/", "al\u{0}ice", "al\r\nice", "alice\u{202e}",
-                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "<alice>", "al\u{1b}[31mice", "alice\u{200b}",
+                "",
+                "ab",
+                "a b c",
+                "alice@home",
+                "alice/",
+                "al\u{0}ice",
+                "al\r\nice",
+                "alice\u{202e}",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "<alice>",
+                "al\u{1b}[31mice",
+                "alice\u{200b}",
             ],
         ),
         (
             "email",
             &[
-                "", "alice", "@example.test", "alice@", "alice@@example.test", "alice example.test",
-                "al\r\nBcc: x@y.test@example.test", "alice@example.test\r\nBcc: x@y.test",
-                "alice@exam ple.test", "alice@example.test, bob@example.test", "alice@\u{0}.test",
-                "<alice@example.test>", "alice@-example.test", "alice@example..test",
+                "",
+                "alice",
+                "@example.test",
+                "alice@",
+                "alice@@example.test",
+                "alice example.test",
+                "al\r\nBcc: x@y.test@example.test",
+                "alice@example.test\r\nBcc: x@y.test",
+                "alice@exam ple.test",
+                "alice@example.test, bob@example.test",
+                "alice@\u{0}.test",
+                "<alice@example.test>",
+                "alice@-example.test",
+                "alice@example..test",
             ],
         ),
-        ("name", &["", "   ", "a\u{0}b", "a\r\nb", "a\u{1b}[2Jb", "a\u{7f}b", "a\u{85}b"]),
+        (
+            "name",
+            &[
+                "",
+                "   ",
+                "a\u{0}b",
+                "a\r\nb",
+                "a\u{1b}[2Jb",
+                "a\u{7f}b",
+                "a\u{85}b",
+            ],
+        ),
         (
             "phone",
-            &["", "123456", "1234567890123456", "+", "call me", "010-1234-567x", "0101234\u{0}5678", "010\r\n12345678"],
+            &[
+                "",
+                "123456",
+                "1234567890123456",
+                "+",
+                "call me",
+                "010-1234-567x",
+                "0101234\u{0}5678",
+                "010\r\n12345678",
+            ],
         ),
-        ("password", &["", "short", "password123", "with\u{0}nul inside", "line\r\nbreaks inside"]),
+        (
+            "password",
+            &[
+                "",
+                "short",
+                "password123",
+                "with\u{0}nul inside",
+                "line\r\nbreaks inside",
+            ],
+        ),
     ];
     let long = "x".repeat(300);
     for (field, values) in cases {
@@ -188,7 +256,13 @@ fn each_bad_field_of_a_sign_up_is_named_and_all_of_them_at_once() {
             assert_eq!(answer.status, 422, "{field} {value:?}: {answer}");
             names_fields(&answer, &[field]);
         }
-        for value in [json!(null), json!(7), json!([]), json!({"a": "b"}), json!(true)] {
+        for value in [
+            json!(null),
+            json!(7),
+            json!([]),
+            json!({"a": "b"}),
+            json!(true),
+        ] {
             let mut form = good.form();
             form[*field] = value;
             let answer = shop.visitor().post_with("/v1/auth/sign-up", &form);
@@ -211,14 +285,27 @@ fn each_bad_field_of_a_sign_up_is_named_and_all_of_them_at_once() {
 fn what_may_be_a_username_may_be_one() {
     let shop = Shop::open(Store::Sqlite);
     let unique = format!("{:06x}", rand::random::<u32>() >> 8);
-    for username in ["a.b", "a_b-c", "0", "홍길동", "Ünal", "MiXeD", "a123456789012345678901234"] {
+    for username in [
+        "a.b",
+        "a_b-c",
+        "0",
+        "홍길동",
+        "Ünal",
+        "MiXeD",
+        "a123456789012345678901234",
+    ] {
         let person = Person {
             username: format!("{username}{unique}"),
             ..Person::new("alice")
         };
         person.asks_to_join(&shop.visitor()).is(202);
     }
-    for phone in ["+82 10-1234-5678", "(02) 123.4567", "1234567", "+123456789012345"] {
+    for phone in [
+        "+82 10-1234-5678",
+        "(02) 123.4567",
+        "1234567",
+        "+123456789012345",
+    ] {
         let person = Person {
             phone: phone.into(),
             ..Person::new("alice")
@@ -228,17 +315,38 @@ fn what_may_be_a_username_may_be_one() {
 }
 
 /// Every route that takes a body, with one that is good.
-fn bodies(person: &Person, member: &Member, other: &Member, address: &str) -> Vec<(Method, String, Value)> {
+fn bodies(
+    person: &Person,
+    member: &Member,
+    other: &Member,
+    address: &str,
+) -> Vec<(Method, String, Value)> {
     let tokens = json!({"refresh_token": member.refresh_token});
     let address_form = super::addresses::form("Alice");
     vec![
         (Method::POST, "/v1/auth/sign-up".into(), person.form()),
-        (Method::POST, "/v1/auth/verify-email".into(), json!({"email": person.email, "code": "000000"})),
-        (Method::POST, "/v1/auth/resend-code".into(), json!({"email": person.email})),
-        (Method::POST, "/v1/auth/sign-in".into(), json!({"username": person.username, "password": person.password})),
+        (
+            Method::POST,
+            "/v1/auth/verify-email".into(),
+            json!({"email": person.email, "code": "000000"}),
+        ),
+        (
+            Method::POST,
+            "/v1/auth/resend-code".into(),
+            json!({"email": person.email}),
+        ),
+        (
+            Method::POST,
+            "/v1/auth/sign-in".into(),
+            json!({"username": person.username, "password": person.password}),
+        ),
         (Method::POST, "/v1/auth/refresh".into(), tokens.clone()),
         (Method::POST, "/v1/auth/sign-out".into(), tokens),
-        (Method::POST, "/v1/auth/forgot-password".into(), json!({"email": person.email})),
+        (
+            Method::POST,
+            "/v1/auth/forgot-password".into(),
+            json!({"email": person.email}),
+        ),
         (
             Method::POST,
             "/v1/auth/reset-password".into(),
@@ -250,9 +358,21 @@ fn bodies(person: &Person, member: &Member, other: &Member, address: &str) -> Ve
             "/v1/me/password".into(),
             json!({"current_password": member.person.password, "new_password": "violet thunder 51"}),
         ),
-        (Method::POST, "/v1/me/addresses".into(), address_form.clone()),
-        (Method::PATCH, format!("/v1/me/addresses/{address}"), json!({"line1": "elsewhere"})),
-        (Method::POST, format!("/v1/admin/users/{}/role", other.id()), json!({"role": "seller"})),
+        (
+            Method::POST,
+            "/v1/me/addresses".into(),
+            address_form.clone(),
+        ),
+        (
+            Method::PATCH,
+            format!("/v1/me/addresses/{address}"),
+            json!({"line1": "elsewhere"}),
+        ),
+        (
+            Method::POST,
+            format!("/v1/admin/users/{}/role", other.id()),
+            json!({"role": "seller"}),
+        ),
     ]
 }
 
@@ -273,7 +393,10 @@ fn a_field_that_is_not_asked_for_is_refused_in_every_body() {
         ("id", json!(other.id())),
         ("account", json!(other.id())),
         ("status", json!("verified")),
-        ("password_hash", json!("$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA")),
+        (
+            "password_hash",
+            json!("$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"),
+        ),
         ("access_epoch", json!(0)),
         ("__proto__", json!({"role": "admin"})),
         ("", json!(1)),
@@ -287,11 +410,25 @@ fn a_field_that_is_not_asked_for_is_refused_in_every_body() {
             }
             body[*field] = value.clone();
             let answer = admin.caller.send(&method, &path, None, Some(&body));
-            assert_eq!(answer.code(), "invalid_values", "{field} at {path}: {answer}");
+            assert_eq!(
+                answer.code(),
+                "invalid_values",
+                "{field} at {path}: {answer}"
+            );
         }
-        for wrong in [json!([]), json!(null), json!("text"), json!(7), json!([body.clone()])] {
+        for wrong in [
+            json!([]),
+            json!(null),
+            json!("text"),
+            json!(7),
+            json!([body.clone()]),
+        ] {
             let answer = admin.caller.send(&method, &path, None, Some(&wrong));
-            assert_eq!(answer.code(), "invalid_values", "{wrong} at {path}: {answer}");
+            assert_eq!(
+                answer.code(),
+                "invalid_values",
+                "{wrong} at {path}: {answer}"
+            );
         }
     }
     assert_eq!((admin.me(), other.me()), before);
@@ -314,7 +451,11 @@ fn control_characters_in_any_field_are_refused_or_harmless() {
             if !body[&field].is_string() {
                 continue;
             }
-            for bad in ["\r\nERROR planted", "\0ERROR planted", "\u{1b}[31mERROR planted"] {
+            for bad in [
+                "\r\nERROR planted",
+                "\0ERROR planted",
+                "\u{1b}[31mERROR planted",
+            ] {
                 let mut body = body.clone();
                 body[&field] = json!(text(&body, &field) + bad);
                 let answer = admin.caller.send(&method, &path, None, Some(&body));
@@ -324,38 +465,76 @@ fn control_characters_in_any_field_are_refused_or_harmless() {
                     (_, field) if compared.contains(&field) => &[401, 403, 422],
                     _ => &[422],
                 };
-                assert!(expected.contains(&answer.status), "{field} at {path}: {answer}");
+                assert!(
+                    expected.contains(&answer.status),
+                    "{field} at {path}: {answer}"
+                );
             }
         }
     }
     admin.is_let_in();
     assert!(Outbox::of(&shop).letters_to(&newcomer.email).is_empty());
     let log = shop.process().stderr.all();
-    let planted: Vec<&String> = log.iter().filter(|it| it.contains("ERROR planted") || it.contains('\u{1b}')).collect();
+    let planted: Vec<&String> = log
+        .iter()
+        .filter(|it| it.contains("ERROR planted") || it.contains('\u{1b}'))
+        .collect();
     assert_eq!(planted, Vec::<&String>::new());
 }
 
 #[test]
 fn refusals_do_not_repeat_what_is_personal() {
     let shop = Shop::open_with(Store::Sqlite, &["--trusted-proxies", "127.0.0.1"]);
-    let words = ["Zanzibar-Kestrel-91", "Quetzal.Marigold.83", "Lapis+Osprey+77"];
+    let words = [
+        "Zanzibar-Kestrel-91",
+        "Quetzal.Marigold.83",
+        "Lapis+Osprey+77",
+    ];
     let canaries = Canaries::new(&words);
     let member = shop.member("alice");
     let paths = [
-        (Method::POST, "/v1/auth/sign-up", vec!["username", "password", "email", "name", "phone"]),
-        (Method::POST, "/v1/auth/sign-in", vec!["username", "password"]),
+        (
+            Method::POST,
+            "/v1/auth/sign-up",
+            vec!["username", "password", "email", "name", "phone"],
+        ),
+        (
+            Method::POST,
+            "/v1/auth/sign-in",
+            vec!["username", "password"],
+        ),
         (Method::POST, "/v1/auth/verify-email", vec!["email", "code"]),
         (Method::POST, "/v1/auth/resend-code", vec!["email"]),
         (Method::POST, "/v1/auth/refresh", vec!["refresh_token"]),
-        (Method::POST, "/v1/auth/sign-out", vec!["refresh_token", "everywhere"]),
+        (
+            Method::POST,
+            "/v1/auth/sign-out",
+            vec!["refresh_token", "everywhere"],
+        ),
         (Method::POST, "/v1/auth/forgot-password", vec!["email"]),
-        (Method::POST, "/v1/auth/reset-password", vec!["email", "code", "new_password"]),
+        (
+            Method::POST,
+            "/v1/auth/reset-password",
+            vec!["email", "code", "new_password"],
+        ),
         (Method::PATCH, "/v1/me", vec!["name", "phone", "language"]),
-        (Method::POST, "/v1/me/password", vec!["current_password", "new_password"]),
+        (
+            Method::POST,
+            "/v1/me/password",
+            vec!["current_password", "new_password"],
+        ),
         (
             Method::POST,
             "/v1/me/addresses",
-            vec!["recipient", "phone", "country", "postal_code", "line1", "line2", "default"],
+            vec![
+                "recipient",
+                "phone",
+                "country",
+                "postal_code",
+                "line1",
+                "line2",
+                "default",
+            ],
         ),
         (Method::POST, "/v1/orders", vec!["lines", "address_id"]),
     ];
@@ -364,7 +543,9 @@ fn refusals_do_not_repeat_what_is_personal() {
         let caller = member.caller.from_address(&format!("198.51.100.{number}"));
         for word in words {
             // All fields at once, and each on its own; as text, in a list, with what a field must not have.
-            let whole = fields.iter().map(|it| ((*it).to_owned(), json!(format!("{word}\0"))));
+            let whole = fields
+                .iter()
+                .map(|it| ((*it).to_owned(), json!(format!("{word}\0"))));
             let mut bodies = vec![Value::Object(whole.collect()), json!(word)];
             for field in fields {
                 bodies.push(json!({*field: word}));
@@ -382,8 +563,14 @@ fn refusals_do_not_repeat_what_is_personal() {
             }
         }
     }
-    let answer = shop.visitor().get("/v1/auth/username-available?username=Zanzibar-Kestrel-91%00");
-    assert_eq!(canaries.found_in(&answer.body), Vec::<String>::new(), "{answer}");
+    let answer = shop
+        .visitor()
+        .get("/v1/auth/username-available?username=Zanzibar-Kestrel-91%00");
+    assert_eq!(
+        canaries.found_in(&answer.body),
+        Vec::<String>::new(),
+        "{answer}"
+    );
 }
 
 #[track_caller]

@@ -59,7 +59,9 @@ fn a_million_characters_are_refused_at_the_door() {
     let person = member.person.with_password(&million);
     for answer in [
         person.asks_to_sign_in(&shop.visitor()),
-        Person::new("bob").with_password(&million).asks_to_join(&shop.visitor()),
+        Person::new("bob")
+            .with_password(&million)
+            .asks_to_join(&shop.visitor()),
         member.changes_password(&member.person.password, &million),
         member.changes_password(&million, "violet thunder 51"),
         member.person.resets(&shop.visitor(), "000000", &million),
@@ -109,7 +111,11 @@ fn what_everybody_tries_first_is_refused() {
         assert_eq!(answer.code(), "invalid_values", "{password}: {answer}");
         names_field(&answer, "new_password");
     }
-    for password in ["vK7#qpZw", "tram quilt 9 basil", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] {
+    for password in [
+        "vK7#qpZw",
+        "tram quilt 9 basil",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    ] {
         let bob = Person::new("bob").with_password(password);
         bob.asks_to_join(&shop.visitor()).is(202);
     }
@@ -125,7 +131,11 @@ fn a_password_counts_to_its_last_character(store: Store) {
         for wrong in [
             password[..length - 1].to_owned(),
             format!("{}!", &password[..length - 1]),
-            format!("{}{}", &password[..length - 1], password[length - 1..].to_uppercase() + "."),
+            format!(
+                "{}{}",
+                &password[..length - 1],
+                password[length - 1..].to_uppercase() + "."
+            ),
             password.to_uppercase(),
         ] {
             member
@@ -146,8 +156,14 @@ fn the_same_password_in_another_spelling_is_the_same(store: Store) {
     for (typed, again) in [
         // Composed and decomposed; full width; Hangul as letters.
         ("caf\u{e9} lantern 51", "cafe\u{301} lantern 51"),
-        ("\u{ff56}\u{ff49}\u{ff4f}\u{ff4c}\u{ff45}\u{ff54} thunder 51", "violet thunder 51"),
-        ("등불 참새 겨울밤", "\u{1103}\u{1173}\u{11bc}\u{1107}\u{116e}\u{11af} 참새 겨울밤"),
+        (
+            "\u{ff56}\u{ff49}\u{ff4f}\u{ff4c}\u{ff45}\u{ff54} thunder 51",
+            "violet thunder 51",
+        ),
+        (
+            "등불 참새 겨울밤",
+            "\u{1103}\u{1173}\u{11bc}\u{1107}\u{116e}\u{11af} 참새 겨울밤",
+        ),
         ("\u{fb01}sh lantern 51", "fish lantern 51"),
     ] {
         member.changes_password(&current, typed).is(204);
@@ -173,14 +189,19 @@ fn a_password_is_kept_as_a_salted_slow_hash_and_nothing_else(store: Store) {
     assert_ne!(hashes[0], hashes[1], "the same password has two salts");
     for row in hashes {
         let hash = &row[0];
-        let parameters = hash.strip_prefix("$argon2id$v=19$").unwrap_or_else(|| panic!("{hash}"));
+        let parameters = hash
+            .strip_prefix("$argon2id$v=19$")
+            .unwrap_or_else(|| panic!("{hash}"));
         let number = |name: &str| -> u32 {
             let rest = parameters.split_once(name).expect("a parameter").1;
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             digits.parse().expect("a number")
         };
         let (memory, passes) = (number("m="), number("t="));
-        assert!(memory >= 19_456 && passes >= 2 || memory >= 47_104, "{hash}");
+        assert!(
+            memory >= 19_456 && passes >= 2 || memory >= 47_104,
+            "{hash}"
+        );
     }
     // Signing in changes nothing of it.
     alice.signs_in(&shop.visitor());
@@ -199,7 +220,9 @@ fn a_forgotten_password_is_asked_for_by_any_spelling_of_the_address() {
     shouting
         .resets(&shop.visitor(), &code, "violet thunder 51")
         .is(204);
-    alice.with_password("violet thunder 51").signs_in(&shop.visitor());
+    alice
+        .with_password("violet thunder 51")
+        .signs_in(&shop.visitor());
 }
 
 #[track_caller]

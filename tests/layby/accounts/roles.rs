@@ -19,13 +19,31 @@ fn a_seller_runs_the_shop_and_no_more(store: Store) {
     let lamp = shop.product(Sale::of(5));
     let seller = shop.promote(&shop.member("sally"), "seller");
     let new = json!({"name": "Chair", "description": "", "price": {"amount": 1, "currency": "KRW"}, "stock": 3});
-    let chair = text(&seller.caller.post_with("/v1/admin/products", &new).is(201), "id");
-    for path in ["/v1/admin/orders".to_owned(), format!("/v1/admin/products/{lamp}/sale")] {
+    let chair = text(
+        &seller.caller.post_with("/v1/admin/products", &new).is(201),
+        "id",
+    );
+    for path in [
+        "/v1/admin/orders".to_owned(),
+        format!("/v1/admin/products/{lamp}/sale"),
+    ] {
         seller.caller.get(&path).is(200);
     }
-    seller.caller.patch(&format!("/v1/admin/products/{chair}"), &json!({"name": "Stool"})).is(200);
-    seller.caller.delete(&format!("/v1/admin/products/{chair}")).is(204);
-    for path in ["/v1/admin/audit".to_owned(), format!("/v1/admin/users/{}/role", seller.id())] {
+    seller
+        .caller
+        .patch(
+            &format!("/v1/admin/products/{chair}"),
+            &json!({"name": "Stool"}),
+        )
+        .is(200);
+    seller
+        .caller
+        .delete(&format!("/v1/admin/products/{chair}"))
+        .is(204);
+    for path in [
+        "/v1/admin/audit".to_owned(),
+        format!("/v1/admin/users/{}/role", seller.id()),
+    ] {
         seller.caller.get(&path).is_refused(403, "forbidden");
     }
     for act in ["suspend", "reinstate"] {
@@ -33,7 +51,10 @@ fn a_seller_runs_the_shop_and_no_more(store: Store) {
         seller.caller.post(&path).is_refused(403, "forbidden");
     }
     let path = format!("/v1/admin/users/{}/role", seller.id());
-    seller.caller.post_with(&path, &json!({"role": "admin"})).is_refused(403, "forbidden");
+    seller
+        .caller
+        .post_with(&path, &json!({"role": "admin"}))
+        .is_refused(403, "forbidden");
     // A seller buys like anybody else, and sees no orders of others as their own.
     let order = seller.caller.hold(&lamp, 1);
     let other = shop.buyer().hold(&lamp, 1);
@@ -54,25 +75,55 @@ fn an_admin_gives_and_takes_roles(store: Store) {
         text(&answer, "role")
     };
     assert_eq!(role(&shop), "buyer");
-    for (given, status) in [("seller", 200), ("admin", 200), ("buyer", 200), ("buyer", 200)] {
-        admin.caller.post_with(&path, &json!({"role": given})).is(status);
+    for (given, status) in [
+        ("seller", 200),
+        ("admin", 200),
+        ("buyer", 200),
+        ("buyer", 200),
+    ] {
+        admin
+            .caller
+            .post_with(&path, &json!({"role": given}))
+            .is(status);
         assert_eq!(role(&shop), given);
     }
-    for bad in [json!({"role": "root"}), json!({"role": "Admin"}), json!({"role": 1}), json!({}), json!({"role": null})] {
-        admin.caller.post_with(&path, &bad).is_refused(422, "invalid_values");
+    for bad in [
+        json!({"role": "root"}),
+        json!({"role": "Admin"}),
+        json!({"role": 1}),
+        json!({}),
+        json!({"role": null}),
+    ] {
+        admin
+            .caller
+            .post_with(&path, &bad)
+            .is_refused(422, "invalid_values");
     }
-    for id in [Uuid::now_v7().to_string(), Uuid::nil().to_string(), "1".into()] {
+    for id in [
+        Uuid::now_v7().to_string(),
+        Uuid::nil().to_string(),
+        "1".into(),
+    ] {
         let path = format!("/v1/admin/users/{id}");
-        admin.caller.get(&format!("{path}/role")).is_refused(404, "not_found");
+        admin
+            .caller
+            .get(&format!("{path}/role"))
+            .is_refused(404, "not_found");
         admin
             .caller
             .post_with(&format!("{path}/role"), &json!({"role": "seller"}))
             .is_refused(404, "not_found");
         for act in ["suspend", "reinstate"] {
-            admin.caller.post(&format!("{path}/{act}")).is_refused(404, "not_found");
+            admin
+                .caller
+                .post(&format!("{path}/{act}"))
+                .is_refused(404, "not_found");
         }
     }
-    admin.caller.post_with(&path, &json!({"role": "seller"})).is(200);
+    admin
+        .caller
+        .post_with(&path, &json!({"role": "seller"}))
+        .is(200);
     shop.kill_and_start();
     assert_eq!(role(&shop), "seller");
 }
@@ -83,11 +134,18 @@ fn the_last_admin_stays(store: Store) {
     shop.start();
     let admin = root.signs_in(&shop.visitor());
     let path = format!("/v1/admin/users/{}", admin.id());
-    let steps_down = |to: &str| admin.caller.post_with(&format!("{path}/role"), &json!({"role": to}));
+    let steps_down = |to: &str| {
+        admin
+            .caller
+            .post_with(&format!("{path}/role"), &json!({"role": to}))
+    };
     for role in ["buyer", "seller"] {
         steps_down(role).is_refused(409, "last_admin");
     }
-    admin.caller.post(&format!("{path}/suspend")).is_refused(409, "last_admin");
+    admin
+        .caller
+        .post(&format!("{path}/suspend"))
+        .is_refused(409, "last_admin");
     admin.caller.delete("/v1/me").is_refused(409, "last_admin");
     steps_down("admin").is(200);
     let admin = admin.person.signs_in(&shop.visitor());
@@ -95,10 +153,19 @@ fn the_last_admin_stays(store: Store) {
 
     let second = shop.member("second");
     let second_path = format!("/v1/admin/users/{}/role", second.id());
-    admin.caller.post_with(&second_path, &json!({"role": "admin"})).is(200);
+    admin
+        .caller
+        .post_with(&second_path, &json!({"role": "admin"}))
+        .is(200);
     let second = second.refreshes();
-    admin.caller.post_with(&format!("{path}/role"), &json!({"role": "buyer"})).is(200);
-    admin.caller.get("/v1/admin/audit").is_refused(401, "unauthorized");
+    admin
+        .caller
+        .post_with(&format!("{path}/role"), &json!({"role": "buyer"}))
+        .is(200);
+    admin
+        .caller
+        .get("/v1/admin/audit")
+        .is_refused(401, "unauthorized");
     second.caller.delete("/v1/me").is_refused(409, "last_admin");
     second.caller.get("/v1/admin/audit").is(200);
 }
@@ -112,7 +179,9 @@ fn of_two_admins_who_leave_at_once_one_stays(store: Store) {
         let answers = at_once(&admins, |admin| {
             let path = format!("/v1/admin/users/{}", admin.id());
             match act {
-                "role" => admin.caller.post_with(&format!("{path}/role"), &json!({"role": "buyer"})),
+                "role" => admin
+                    .caller
+                    .post_with(&format!("{path}/role"), &json!({"role": "buyer"})),
                 "suspend" => admin.caller.post(&format!("{path}/suspend")),
                 _ => admin.caller.delete("/v1/me"),
             }
@@ -136,7 +205,9 @@ fn a_suspended_admin_does_not_count(store: Store) {
     let path = |id: Uuid, act: &str| format!("/v1/admin/users/{id}/{act}");
     ada.caller.post(&path(bea.id(), "suspend")).is(204);
     bea.is_turned_away();
-    ada.caller.post(&path(ada.id(), "suspend")).is_refused(409, "last_admin");
+    ada.caller
+        .post(&path(ada.id(), "suspend"))
+        .is_refused(409, "last_admin");
     ada.caller.delete("/v1/me").is_refused(409, "last_admin");
     ada.caller.post(&path(bea.id(), "suspend")).is(204);
     ada.caller.post(&path(bea.id(), "reinstate")).is(204);
@@ -151,16 +222,29 @@ fn nobody_makes_themselves_more_than_they_are(store: Store) {
     let bob = shop.member("bob");
     let path = format!("/v1/admin/users/{}/role", bob.id());
     bob.caller.get(&path).is_refused(403, "forbidden");
-    for body in [json!({"role": "admin"}), json!({"nonsense": 1}), json!(null)] {
-        bob.caller.post_with(&path, &body).is_refused(403, "forbidden");
+    for body in [
+        json!({"role": "admin"}),
+        json!({"nonsense": 1}),
+        json!(null),
+    ] {
+        bob.caller
+            .post_with(&path, &body)
+            .is_refused(403, "forbidden");
     }
     let with_role = json!({"name": "Bob", "role": "admin"});
-    bob.caller.patch("/v1/me", &with_role).is_refused(422, "invalid_values");
+    bob.caller
+        .patch("/v1/me", &with_role)
+        .is_refused(422, "invalid_values");
     let with_headers = bob
         .caller
         .with_header("X-User-Id", Uuid::nil().to_string())
         .with_header("X-Role", "admin");
-    with_headers.get("/v1/admin/orders").is_refused(403, "forbidden");
-    assert_eq!(text(&with_headers.get("/v1/me").is(200), "id"), bob.id().to_string());
+    with_headers
+        .get("/v1/admin/orders")
+        .is_refused(403, "forbidden");
+    assert_eq!(
+        text(&with_headers.get("/v1/me").is(200), "id"),
+        bob.id().to_string()
+    );
     assert_eq!(bob.refreshes().me()["role"], "buyer");
 }

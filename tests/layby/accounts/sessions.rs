@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::support::{
-    Canaries, Member, Outbox, Person, Postbox, Shop, Store, at_once, eventually, on_each_database, text,
+    Canaries, Member, Outbox, Person, Postbox, Shop, Store, at_once, eventually, on_each_database,
+    text,
 };
 
 on_each_database! {
@@ -332,7 +333,10 @@ fn a_refresh_token_is_not_kept_as_it_is() {
     let member = shop.member("alice");
     shop.stop();
     let tokens = Canaries::new(&[&member.refresh_token, member.caller.token()]);
-    assert_eq!(tokens.found_below(shop.scratch(), &[]), Vec::<String>::new());
+    assert_eq!(
+        tokens.found_below(shop.scratch(), &[]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

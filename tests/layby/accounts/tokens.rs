@@ -68,19 +68,63 @@ fn forged_tokens_are_refused() {
         ..Header::new(Algorithm::HS256)
     };
     let mut forged = vec![
-        ("alg none", raw(json!({"alg": "none", "typ": "JWT", "kid": kid}), &admin, "")),
-        ("alg None", raw(json!({"alg": "None", "kid": kid}), &admin, "")),
-        ("alg none with a signature", raw(json!({"alg": "none", "kid": kid}), &admin, signature)),
-        ("another alg in the header", raw(json!({"alg": "RS256", "kid": kid}), &claims, signature)),
-        ("the signature of another token", raw(header.clone(), &admin, signature)),
-        ("HS384", sign(&Header { kid: Some(kid.clone()), ..Header::new(Algorithm::HS384) }, &claims, &key)),
-        ("HS512", sign(&Header { kid: Some(kid.clone()), ..Header::new(Algorithm::HS512) }, &claims, &key)),
-        ("a foreign key under our id", sign(&ours(), &claims, &[7; 32])),
+        (
+            "alg none",
+            raw(json!({"alg": "none", "typ": "JWT", "kid": kid}), &admin, ""),
+        ),
+        (
+            "alg None",
+            raw(json!({"alg": "None", "kid": kid}), &admin, ""),
+        ),
+        (
+            "alg none with a signature",
+            raw(json!({"alg": "none", "kid": kid}), &admin, signature),
+        ),
+        (
+            "another alg in the header",
+            raw(json!({"alg": "RS256", "kid": kid}), &claims, signature),
+        ),
+        (
+            "the signature of another token",
+            raw(header.clone(), &admin, signature),
+        ),
+        (
+            "HS384",
+            sign(
+                &Header {
+                    kid: Some(kid.clone()),
+                    ..Header::new(Algorithm::HS384)
+                },
+                &claims,
+                &key,
+            ),
+        ),
+        (
+            "HS512",
+            sign(
+                &Header {
+                    kid: Some(kid.clone()),
+                    ..Header::new(Algorithm::HS512)
+                },
+                &claims,
+                &key,
+            ),
+        ),
+        (
+            "a foreign key under our id",
+            sign(&ours(), &claims, &[7; 32]),
+        ),
         ("an empty key", sign(&ours(), &claims, &[])),
         ("the id as the key", sign(&ours(), &claims, kid.as_bytes())),
         ("a foreign id", sign(&kid_of("00000001"), &claims, &key)),
-        ("an id that is a path", sign(&kid_of("../../../../dev/null"), &claims, &[])),
-        ("an id that is SQL", sign(&kid_of("' OR '1'='1"), &claims, &key)),
+        (
+            "an id that is a path",
+            sign(&kid_of("../../../../dev/null"), &claims, &[]),
+        ),
+        (
+            "an id that is SQL",
+            sign(&kid_of("' OR '1'='1"), &claims, &key),
+        ),
         ("an empty id", sign(&kid_of(""), &claims, &key)),
         ("expired 10 s ago", with("exp", json!(now - 10))),
         ("expires never", with("exp", json!("never"))),
@@ -93,7 +137,10 @@ fn forged_tokens_are_refused() {
         ("cut off", good[..good.len() - 2].to_owned()),
         ("doubled", format!("{good}.{good}")),
         ("padded", format!("{good}==")),
-        ("two parts", good.rsplit_once('.').expect("parts").0.to_owned()),
+        (
+            "two parts",
+            good.rsplit_once('.').expect("parts").0.to_owned(),
+        ),
         ("the refresh token", member.refresh_token.clone()),
     ];
     for field in ["exp", "iss", "aud", "sub", "role", "use"] {
@@ -101,7 +148,12 @@ fn forged_tokens_are_refused() {
     }
     for (what, token) in forged {
         let mallory = member.caller.with_token(&token);
-        for path in ["/v1/me", "/v1/orders", "/v1/me/addresses", "/v1/admin/audit"] {
+        for path in [
+            "/v1/me",
+            "/v1/orders",
+            "/v1/me/addresses",
+            "/v1/admin/audit",
+        ] {
             let answer = mallory.get(path);
             assert_eq!(answer.code(), "unauthorized", "{what}: {answer}");
         }
@@ -113,7 +165,11 @@ fn forged_tokens_are_refused() {
         ..ours()
     };
     let token = sign(&elsewhere, &claims, &[7; 32]);
-    member.caller.with_token(&token).get("/v1/me").is_refused(401, "unauthorized");
+    member
+        .caller
+        .with_token(&token)
+        .get("/v1/me")
+        .is_refused(401, "unauthorized");
 }
 
 #[test]
@@ -125,7 +181,14 @@ fn a_token_is_good_for_what_it_is_and_nothing_else() {
     visitor
         .post_with("/v1/auth/refresh", &json!({"refresh_token": access}))
         .is_refused(401, "invalid_refresh_token");
-    for token in ["", "x", &"A".repeat(43), &"é".repeat(43), &"A".repeat(10_000), "000000"] {
+    for token in [
+        "",
+        "x",
+        &"A".repeat(43),
+        &"é".repeat(43),
+        &"A".repeat(10_000),
+        "000000",
+    ] {
         let answer = visitor.post_with("/v1/auth/refresh", &json!({"refresh_token": token}));
         assert_eq!(answer.code(), "invalid_refresh_token", "{answer}");
     }
@@ -149,7 +212,10 @@ fn a_token_says_nothing_personal() {
     for word in member.person.secrets() {
         assert!(!claims.contains(word), "{claims}");
     }
-    assert_eq!(text(&part(member.caller.token(), 1), "sub"), member.id().to_string());
+    assert_eq!(
+        text(&part(member.caller.token(), 1), "sub"),
+        member.id().to_string()
+    );
 }
 
 #[test]
@@ -159,7 +225,10 @@ fn a_claim_of_a_higher_role_would_have_to_be_signed_and_a_role_of_yesterday_is_n
     let other = shop.promote(&shop.member("bob"), "admin");
     admin.caller.get("/v1/admin/audit").is(200);
     shop.set_role(&admin, "buyer").is(200);
-    admin.caller.get("/v1/admin/audit").is_refused(401, "unauthorized");
+    admin
+        .caller
+        .get("/v1/admin/audit")
+        .is_refused(401, "unauthorized");
     admin
         .refreshes()
         .caller
@@ -175,14 +244,20 @@ fn keys_are_made_at_the_first_start_for_the_owner_alone_and_differ_between_shops
     for name in ["token.keys", "seal.keys", "index.key"] {
         let contents = shops.each_ref().map(|shop| {
             let path = shop.data_dir().join("secrets").join(name);
-            let mode = std::fs::metadata(&path).expect("a key").permissions().mode();
+            let mode = std::fs::metadata(&path)
+                .expect("a key")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
             std::fs::read(path).expect("a key")
         });
         assert_ne!(contents[0], contents[1], "{name}");
     }
     let folder = shops[0].data_dir().join("secrets");
-    let mode = std::fs::metadata(folder).expect("a folder").permissions().mode();
+    let mode = std::fs::metadata(folder)
+        .expect("a folder")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
     // A token of one is nothing to the other.
     let member = shops[0].member("alice");
@@ -200,7 +275,10 @@ fn keys_that_are_none_stop_the_start_and_are_not_shown() {
         ("LAYBY_TOKEN_KEYS", format!("0a0b0c0d:{same}")),
         ("LAYBY_TOKEN_KEYS", format!("0a0b0c0d:{words}")),
         ("LAYBY_TOKEN_KEYS", format!("nonsense:{good}")),
-        ("LAYBY_TOKEN_KEYS", format!("0a0b0c0d:{good},0a0b0c0d:{same}")),
+        (
+            "LAYBY_TOKEN_KEYS",
+            format!("0a0b0c0d:{good},0a0b0c0d:{same}"),
+        ),
         ("LAYBY_SEAL_KEYS", format!("0a0b0c0d:{secret}")),
         ("LAYBY_SEAL_KEYS", good.clone()),
         ("LAYBY_INDEX_KEY", secret.clone()),
@@ -227,7 +305,10 @@ fn keys_that_are_none_stop_the_start_and_are_not_shown() {
 fn keys_from_the_environment_leave_none_on_the_disk() {
     let key = || STANDARD.encode(rand::random::<[u8; 32]>());
     let keys = [
-        ("LAYBY_TOKEN_KEYS", format!("0a0b0c0d:{},1a1b1c1d:{}", key(), key())),
+        (
+            "LAYBY_TOKEN_KEYS",
+            format!("0a0b0c0d:{},1a1b1c1d:{}", key(), key()),
+        ),
         ("LAYBY_SEAL_KEYS", format!("2a2b2c2d:{}", key())),
         ("LAYBY_INDEX_KEY", key()),
     ];
@@ -242,9 +323,16 @@ fn keys_from_the_environment_leave_none_on_the_disk() {
     let person = crate::support::Person::new("alice");
     person.joins(&shop.visitor(), &crate::support::Outbox::of(&shop));
     let member = person.signs_in(&shop.visitor());
-    assert_eq!(part(member.caller.token(), 0)["kid"], "1a1b1c1d", "the last one signs");
+    assert_eq!(
+        part(member.caller.token(), 0)["kid"],
+        "1a1b1c1d",
+        "the last one signs"
+    );
     for name in ["token.keys", "seal.keys", "index.key"] {
-        assert!(!shop.data_dir().join("secrets").join(name).exists(), "{name}");
+        assert!(
+            !shop.data_dir().join("secrets").join(name).exists(),
+            "{name}"
+        );
     }
     shop.kill();
     start(&mut shop);
@@ -268,7 +356,8 @@ fn an_access_token_that_has_expired_is_refused_and_a_refresh_gives_another() {
         kid: Some(kid),
         ..Header::new(Algorithm::HS256)
     };
-    let expired = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&key)).expect("a token");
+    let expired =
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&key)).expect("a token");
     member
         .caller
         .with_token(expired)

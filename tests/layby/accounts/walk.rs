@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    Outbox, Person, Postbox, Sale, Shop, Store, code_in, on_each_database, text,
-};
+use crate::support::{Outbox, Person, Postbox, Sale, Shop, Store, code_in, on_each_database, text};
 
 on_each_database! {
     somebody_new_signs_up_buys_changes_their_password_and_leaves,

@@ -79,20 +79,38 @@ fn spellings(word: &str) -> Vec<Needle> {
     let mut needles = vec![
         any_case("it is", word),
         any_case("hex", &hex(word.as_bytes())),
-        exact("UTF-16 LE", word.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-        exact("UTF-16 BE", word.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        exact(
+            "UTF-16 LE",
+            word.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        ),
+        exact(
+            "UTF-16 BE",
+            word.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        ),
         any_case("a URL", &percent(word)),
     ];
     if !word.is_ascii() {
-        let units: Vec<String> = word.encode_utf16().map(|it| format!("\\u{it:04x}")).collect();
+        let units: Vec<String> = word
+            .encode_utf16()
+            .map(|it| format!("\\u{it:04x}"))
+            .collect();
         needles.push(any_case("JSON", &units.concat()));
-        let debug: Vec<String> = word.chars().map(|it| it.escape_unicode().to_string()).collect();
+        let debug: Vec<String> = word
+            .chars()
+            .map(|it| it.escape_unicode().to_string())
+            .collect();
         needles.push(any_case("Debug", &debug.concat()));
     }
-    for (name, digits) in [("base64", &alphabet::STANDARD), ("base64url", &alphabet::URL_SAFE)] {
+    for (name, digits) in [
+        ("base64", &alphabet::STANDARD),
+        ("base64url", &alphabet::URL_SAFE),
+    ] {
         for offset in 0..3 {
             let how = format!("{name} at {offset}");
-            needles.push(exact(&how, base64_at(word.as_bytes(), offset, digits).into_bytes()));
+            needles.push(exact(
+                &how,
+                base64_at(word.as_bytes(), offset, digits).into_bytes(),
+            ));
         }
     }
     needles
@@ -154,7 +172,10 @@ fn a_word_is_found_in_every_spelling() {
         }
         assert!(hits(format!("x={}", percent(word)).as_bytes()) > 0);
     }
-    let escaped: String = "카나리아 새장".chars().map(|it| it.escape_unicode().to_string()).collect();
+    let escaped: String = "카나리아 새장"
+        .chars()
+        .map(|it| it.escape_unicode().to_string())
+        .collect();
     assert!(hits(escaped.as_bytes()) > 0);
     assert_eq!(hits(b"Canary-Bird 43, Q2FuYXJ5LUJpcmQ and nothing else"), 0);
 }

@@ -146,7 +146,9 @@ impl Member {
 
     pub(crate) fn asks_to_refresh(&self) -> Answer {
         let body = json!({"refresh_token": self.refresh_token});
-        self.caller.without_token().post_with("/v1/auth/refresh", &body)
+        self.caller
+            .without_token()
+            .post_with("/v1/auth/refresh", &body)
     }
 
     /// The same sign-in with the next pair of tokens.
