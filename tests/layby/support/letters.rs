@@ -106,7 +106,8 @@ fn plain_text(head: &str, body: &str) -> String {
         let encoding = header(head, "content-transfer-encoding").unwrap_or_default();
         return decode(&encoding.to_lowercase(), body);
     };
-    let parts = body.split(&format!("--{boundary}")).skip(1).map(split);
+    let boundary = format!("--{boundary}");
+    let parts = body.split(&boundary).skip(1).map(split);
     let mut plain = parts.filter(|(head, _)| {
         let kind = header(head, "content-type").unwrap_or_default();
         kind.to_lowercase().starts_with("text/plain")

@@ -16,7 +16,7 @@ mod wire;
 pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
-pub(crate) use letters::{Letter, Outbox, Postbox, code_in};
+pub(crate) use letters::{Outbox, Postbox, code_in};
 pub(crate) use mariadb::MariaDb;
 pub(crate) use person::{Member, Person};
 pub(crate) use process::Process;

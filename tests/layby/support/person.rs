@@ -87,14 +87,12 @@ impl Person {
     #[track_caller]
     pub(crate) fn signs_in(&self, visitor: &Caller) -> Member {
         let tokens = self.asks_to_sign_in(visitor).is(200);
-        let caller = visitor.with_token(text(&tokens, "access_token"));
+        let mut caller = visitor.with_token(text(&tokens, "access_token"));
         let me = caller.get("/v1/me").is(200);
+        caller.id = text(&me, "id").parse().expect("an id");
         Member {
             person: self.clone(),
-            caller: Caller {
-                id: text(&me, "id").parse().expect("an id"),
-                ..caller
-            },
+            caller,
             refresh_token: text(&tokens, "refresh_token"),
         }
     }
