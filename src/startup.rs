@@ -20,7 +20,7 @@ use crate::actors::{
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
-use crate::domain::Timestamp;
+use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
@@ -30,7 +30,7 @@ use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 
 /// How long SQL is given to catch up when the server stops; the journal has the rest.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
@@ -95,6 +95,7 @@ impl People {
     async fn start(settings: &ServeSettings, database: &Database) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let secrets = Secrets::open(&settings.store.secrets)?;
+        refuse_lost_keys(&secrets, database).await?;
         let vault = Vault::new(&secrets);
         let limits = Limiter::open(settings.redis_url.as_deref(), Arc::clone(&clock))?;
         let carrier = start_carrier(settings, database, &vault, &clock)?;
@@ -107,6 +108,7 @@ impl People {
             limits,
             carrier: carrier.clone(),
             clock,
+            token_keys: Arc::clone(secrets.token_keys()),
         });
         Ok(Self {
             accounts: accounts.await?,
@@ -119,6 +121,26 @@ impl People {
         self.accounts.close().await;
         self.carrier.stop().await;
     }
+}
+
+/// Keys that were made a moment ago open nothing that is there, and whoever signed up with them would make it worse.
+async fn refuse_lost_keys(secrets: &Secrets, database: &Database) -> anyhow::Result<()> {
+    let lost = |path: &&PathBuf| !path.ends_with(secrets::TOKEN_KEYS_FILE);
+    let Some(path) = secrets.made().iter().find(lost) else {
+        return Ok(());
+    };
+    let sealed = database.data_keys(BuyerId::default(), 1).await?;
+    if sealed.is_empty() {
+        return Ok(());
+    }
+    // What was made by mistake must not be taken for the right one at the next start.
+    for made in secrets.made() {
+        std::fs::remove_file(made)?;
+    }
+    anyhow::bail!(
+        "`{}` is missing, but the database has accounts that were sealed with it; restore it from its copy",
+        path.display()
+    )
 }
 
 fn start_carrier(

@@ -10,12 +10,27 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
     ("actix::", &["actors/", "startup.rs"]),
     (
+        "lettre::",
+        &["gateways/mail/", "mail/", "accounts/fields.rs"],
+    ),
+    ("redis::", &["persistence/limits/"]),
+    ("aes_gcm::", &["accounts/vault/"]),
+    ("argon2::", &["accounts/passwords/"]),
+    (
         "crate::persistence::journal",
         &["persistence/", "actors/", "startup.rs", "cli/"],
     ),
     (
         "crate::persistence::database",
-        &["persistence/", "http/", "startup.rs", "cli/", "demo.rs"],
+        &[
+            "persistence/",
+            "accounts/",
+            "mail/",
+            "http/",
+            "startup.rs",
+            "cli/",
+            "demo.rs",
+        ],
     ),
     (
         "crate::http",

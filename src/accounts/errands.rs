@@ -1,7 +1,7 @@
 //! What is done after the answer, so that the time to answer tells nothing: looking up whether an address is known, and
 //! writing to it. And sweeping up what is over.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +10,7 @@ use super::fields::Email;
 use super::{Accounts, Refusal, Shared};
 use crate::domain::{Span, Timestamp};
 use crate::persistence::database::{Account, Purpose};
+use crate::secrets::LiveKeys;
 
 /// Letters that may wait to be written; who asks for the next is told 503.
 const WAITING_MAX: usize = 1_000;
@@ -39,10 +40,14 @@ pub(super) fn queue() -> (Errands, mpsc::Receiver<Errand>) {
 }
 
 /// Both tasks end with the last handle to the accounts.
-pub(super) fn start(accounts: &Accounts, waiting: mpsc::Receiver<Errand>) {
-    let shared = std::sync::Arc::downgrade(&accounts.shared);
+pub(super) fn start(
+    accounts: &Accounts,
+    waiting: mpsc::Receiver<Errand>,
+    token_keys: Arc<LiveKeys>,
+) {
+    let shared = Arc::downgrade(&accounts.shared);
     tokio::spawn(run(shared.clone(), waiting));
-    tokio::spawn(sweep(shared));
+    tokio::spawn(sweep(shared, token_keys));
 }
 
 async fn run(shared: Weak<Shared>, mut waiting: mpsc::Receiver<Errand>) {
@@ -57,10 +62,11 @@ async fn run(shared: Weak<Shared>, mut waiting: mpsc::Receiver<Errand>) {
     }
 }
 
-async fn sweep(shared: Weak<Shared>) {
+async fn sweep(shared: Weak<Shared>, token_keys: Arc<LiveKeys>) {
     let mut turn = tokio::time::interval(SWEEP_EVERY);
     loop {
         turn.tick().await;
+        token_keys.look();
         let Some(shared) = shared.upgrade() else {
             return;
         };

@@ -46,6 +46,7 @@ use crate::domain::{BuyerId, RequestId, Timestamp};
 use crate::mail::CarrierHandle;
 use crate::persistence::database::{Chain, Database, Error};
 use crate::persistence::limits::{Limiter, Rule, Verdict};
+use crate::secrets::LiveKeys;
 
 pub use address_book::{Address, AddressDraft, AddressPatch};
 pub use me::{Profile, ProfileChange};
@@ -67,6 +68,8 @@ pub struct AccountsParts {
     pub limits: Limiter,
     pub carrier: CarrierHandle,
     pub clock: Arc<dyn Clock>,
+    /// Looked at now and then, so that a key that was taken out of its file is not used for ever.
+    pub token_keys: Arc<LiveKeys>,
 }
 
 /// Everything about accounts; cheap to clone.
@@ -128,7 +131,7 @@ impl Accounts {
                 versions: address_book::Versions::default(),
             }),
         };
-        errands::start(&accounts, waiting);
+        errands::start(&accounts, waiting, parts.token_keys);
         Ok(accounts)
     }
 

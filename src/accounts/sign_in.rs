@@ -27,16 +27,19 @@ impl Accounts {
     ) -> Result<SignedIn, Refusal> {
         let index = self.shared.vault.index(Index::Username, username.key());
         let attempt = self.attempt(&index, origin);
+        // Without a look-up: turning somebody away must stay cheap.
         if let Err(refusal) = self.limit_attempt(&attempt).await {
             self.note(Act::SignInLimited, None, None, origin);
             return Err(refusal);
         }
         let found = self.shared.database.account_by_username(index).await?;
+        let id = found.as_ref().map(|account| account.id);
         let stored = found.as_ref().and_then(|it| it.password_hash.clone());
         let verified = self.verify(password, stored.clone()).await?;
         let (Some(account), Verified::Yes { rehash }) = (found, verified) else {
             self.failed(&attempt).await;
-            return Err(self.wrong_password(origin));
+            self.note(Act::SignInFailed, None, id, origin);
+            return Err(Refusal::InvalidCredentials);
         };
         self.succeeded(&attempt).await;
         check_standing(&account)?;
@@ -66,12 +69,6 @@ impl Accounts {
             VerifyError::Busy(_) => Refusal::Busy,
             VerifyError::Damaged => super::profile::damaged(&"the hash of a password"),
         })
-    }
-
-    /// The account is not named: whoever reads the log must not learn which names there are.
-    fn wrong_password(&self, origin: Origin) -> Refusal {
-        self.note(Act::SignInFailed, None, None, origin);
-        Refusal::InvalidCredentials
     }
 
     fn attempt(&self, index: &[u8; 32], origin: Origin) -> Attempt {

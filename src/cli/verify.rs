@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::accounts::{self, vault::Vault};
 use crate::actors::{self, LiveState, StartError};
 use crate::config::StoreSettings;
 use crate::domain::{Product, Timestamp};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Inspection, JournalReader, Position, RealDisk};
+use crate::secrets::Secrets;
 use crate::startup;
 
 #[derive(Debug, Serialize)]
@@ -66,6 +68,7 @@ pub(super) async fn run(settings: StoreSettings, json: bool) -> anyhow::Result<E
 async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     let database = Database::connect(&settings.database_url, database::Options::default()).await?;
     let mut faults = database::verify_books(&database).await?;
+    faults.extend(broken_log(settings, &database).await?);
     // First SQL, then the journal: beside a running server the journal is then never behind.
     let stored = database.load_live(Timestamp::ZERO).await?;
     let path = startup::journal_dir(&settings.data_dir);
@@ -96,6 +99,23 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
         None => LiveState::from(stored),
     };
     Ok(Report::of(journal, position, &end, faults))
+}
+
+/// The log of account events, if the key that sealed it is at hand: without one there is nothing to compare with.
+async fn broken_log(
+    settings: &StoreSettings,
+    database: &Database,
+) -> anyhow::Result<Option<String>> {
+    if settings.secrets.index_key.is_none() && !settings.secrets.index_key_path().exists() {
+        return Ok(None);
+    }
+    let vault = Vault::new(&Secrets::open(&settings.secrets)?);
+    let broken = database
+        .check_account_events(accounts::chain(&vault))
+        .await?;
+    Ok(broken.map(|sequence| {
+        format!("the log of account events is not as it was written from entry {sequence} on")
+    }))
 }
 
 /// From nothing if the journal reaches that far back, comparing with the rows on the way; then on to its end.

@@ -192,7 +192,11 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let is_json =
             str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
         if !is_json {
-            return Problem::malformed(format!("the body is not JSON: {error}"));
+            return Problem::malformed(format!(
+                "the body is not JSON at line {}, column {}",
+                error.line(),
+                error.column()
+            ));
         }
         Problem::invalid(vec![locate::<T>(body)])
     })
@@ -204,13 +208,39 @@ fn locate<T: DeserializeOwned>(body: &[u8]) -> FieldError {
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Err(error) => FieldError {
             field: error.path().to_string(),
-            detail: error.inner().to_string(),
+            detail: without_texts(&error.inner().to_string()),
         },
         Ok(_) => FieldError {
             field: ".".into(),
             detail: "there is something after the end of the value".into(),
         },
     }
+}
+
+/// What somebody wrote may be personal, or a password in the wrong place: a refusal does not repeat it.
+fn without_texts(message: &str) -> String {
+    let mut rest = message;
+    let mut told = String::with_capacity(message.len());
+    while let Some((before, after)) = rest.split_once("string \"") {
+        told.push_str(before);
+        told.push_str("a text");
+        rest = past_quotation_mark(after);
+    }
+    told + rest
+}
+
+/// Past the next quotation mark that is not escaped.
+fn past_quotation_mark(text: &str) -> &str {
+    let mut is_escaped = false;
+    for (at, it) in text.char_indices() {
+        match it {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return &text[at + 1..],
+            _ => {}
+        }
+    }
+    ""
 }
 
 fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
@@ -387,6 +417,11 @@ mod tests {
             let (status, text) = refusal(&format!("{{\"quantity\":{value}}}"));
             assert_eq!(status, 422, "{value}");
             assert!(text.contains("quantity"), "{text}");
+        }
+        for secret in ["hush", "hu\\\"sh", "hu\\\\"] {
+            let (status, text) = refusal(&format!("{{\"quantity\":\"{secret}\"}}"));
+            assert!(status == 422 && !text.contains("hu"), "{text}");
+            assert!(text.contains("a text, expected u32"), "{text}");
         }
         let (status, text) = refusal("{\"quantity\":1,\"price\":0}");
         assert!(status == 422 && text.contains("price"), "{text}");

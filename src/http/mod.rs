@@ -60,6 +60,11 @@ pub fn default_headers() -> DefaultHeaders {
         ))
         .add(("Referrer-Policy", "no-referrer"))
         .add(("Cache-Control", "no-store"))
+        // Heeded only behind a proxy that speaks TLS, which is where it belongs.
+        .add((
+            "Strict-Transport-Security",
+            "max-age=31536000; includeSubDomains",
+        ))
 }
 
 /// Reading, or asking what reading would answer.

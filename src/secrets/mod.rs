@@ -23,7 +23,7 @@ pub use file::append_key;
 pub use live::LiveKeys;
 pub use ring::{At, Flaw, Key, KeyError, KeyId, KeyRing, NotAnId};
 
-const TOKEN_KEYS_FILE: &str = "token.keys";
+pub const TOKEN_KEYS_FILE: &str = "token.keys";
 const SEAL_KEYS_FILE: &str = "seal.keys";
 const INDEX_KEY_FILE: &str = "index.key";
 
@@ -80,6 +80,10 @@ impl SecretsOptions {
     pub fn token_keys_path(&self) -> PathBuf {
         self.dir.join(TOKEN_KEYS_FILE)
     }
+
+    pub fn index_key_path(&self) -> PathBuf {
+        self.dir.join(INDEX_KEY_FILE)
+    }
 }
 
 impl Secrets {
@@ -92,17 +96,25 @@ impl Secrets {
         let mut made = Vec::new();
         let mut keys = |name: &str, given: &Option<Zeroizing<String>>, path: PathBuf| match given {
             Some(text) => LiveKeys::given(text)
-                .with_context(|| format!("the {name} keys in the environment are not usable")),
+                .with_context(|| format!("{name} in the environment is not usable")),
             None => open_file(path, &mut made, LiveKeys::open_or_make),
         };
-        let token_keys = keys("token", &options.token_keys, options.token_keys_path())?;
-        let seal_keys = keys("seal", &options.seal_keys, options.seal_keys_path())?;
+        let token_keys = keys(
+            "LAYBY_TOKEN_KEYS",
+            &options.token_keys,
+            options.token_keys_path(),
+        )?;
+        let seal_keys = keys(
+            "LAYBY_SEAL_KEYS",
+            &options.seal_keys,
+            options.seal_keys_path(),
+        )?;
         let index_key = match &options.index_key {
             Some(text) => {
-                IndexKey::parse(text).context("the index key in the environment is not usable")?
+                IndexKey::parse(text).context("LAYBY_INDEX_KEY in the environment is not usable")?
             }
             None => {
-                let path = options.dir.join(INDEX_KEY_FILE);
+                let path = options.index_key_path();
                 open_file(path, &mut made, IndexKey::open_or_make)?
             }
         };

@@ -284,7 +284,7 @@ fn what_the_environment_gives_is_used_and_not_written() {
     let error = Secrets::open(&bad).expect_err("short");
     let said = says(&error);
     assert!(
-        said.contains("seal keys") && said.contains("key 1"),
+        said.contains("LAYBY_SEAL_KEYS") && said.contains("key 1"),
         "{said}"
     );
     assert!(!said.contains("c2hvcnQ"), "{said}");

@@ -395,6 +395,9 @@ async fn a_running_server_reads_what_the_rotation_wrapped_and_wraps_with_the_new
     let (_directory, options, server) = vault();
     let rotating = Vault::new(&Secrets::open(&options).expect("secrets"));
     let store = Memory::of(&server, 3);
+    // What it was asked for in vain a moment ago does not keep it from looking.
+    let (_, foreign) = golden().new_data_key(owner(1));
+    server.unwrap(owner(1), &foreign).expect_err("not its own");
     let done = rotate(&rotating, &store).await.expect("rotated");
     let wrapped = store.rows.lock()[&2].clone();
     server

@@ -150,8 +150,8 @@ async fn open_pool(
         .after_connect(move |connection, _| {
             async move {
                 prepare_session(engine, connection).await?;
-                if read_only && engine == Engine::Sqlite {
-                    connection.execute("PRAGMA query_only = ON").await?;
+                if engine == Engine::Sqlite {
+                    prepare_sqlite(connection, read_only).await?;
                 }
                 Ok(())
             }
@@ -159,6 +159,23 @@ async fn open_pool(
         })
         .connect_with(connect.clone())
         .await
+}
+
+/// Accounts are nowhere but here: what is told as done must survive a power cut, and what is erased must not stay in
+/// free pages of the file.
+async fn prepare_sqlite(
+    connection: &mut AnyConnection,
+    read_only: bool,
+) -> Result<(), sqlx::Error> {
+    let settings: &[&'static str] = if read_only {
+        &["PRAGMA query_only = ON"]
+    } else {
+        &["PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON"]
+    };
+    for setting in settings {
+        connection.execute(*setting).await?;
+    }
+    Ok(())
 }
 
 fn parse(address: &str) -> Result<(Engine, AnyConnectOptions, String), ConnectError> {

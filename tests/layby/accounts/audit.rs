@@ -64,12 +64,7 @@ fn everything_that_happens_to_an_account_is_noted(store: Store) {
     person
         .asks_to_sign_in_with(&visitor, "not my password")
         .is_refused(401, "invalid_credentials");
-    // Of which account is not said: whoever reads the log must not learn which names there are.
-    let failed = eventually("the failure is noted", || {
-        acts(&shop)
-            .into_iter()
-            .find(|it| it["act"] == "sign_in_failed")
-    });
+    let failed = noted(&shop, "sign_in_failed", id);
     assert!(
         Uuid::parse_str(&text(&failed, "request_id")).is_ok(),
         "{failed}"

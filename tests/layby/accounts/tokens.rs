@@ -292,13 +292,7 @@ fn keys_that_are_none_stop_the_start_and_are_not_shown() {
         let output = crate::support::run(&mut command);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{name}={value}: {said}");
-        let source = name.trim_start_matches("LAYBY_").replace('_', " ");
-        assert!(
-            said.to_lowercase()
-                .replace('_', " ")
-                .contains(&source.to_lowercase()),
-            "{name}: {said}"
-        );
+        assert!(said.contains(name), "{name}: {said}");
         for key in [&secret, &same, &words, &good] {
             assert!(!said.contains(key.as_str()), "{said}");
         }
