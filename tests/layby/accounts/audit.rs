@@ -13,6 +13,7 @@ on_each_database! {
     the_log_comes_in_pages_without_gaps_or_repeats,
     the_log_survives_a_crash,
     nothing_that_people_send_makes_an_entry_of_its_own,
+    an_entry_that_was_changed_or_taken_out_is_found_by_verify,
 }
 
 /// The whole log, the latest first.
@@ -277,4 +278,35 @@ fn nothing_that_people_send_makes_an_entry_of_its_own(store: Store) {
     let planted = |line: &&String| line.contains("planted-entry") || line.contains('\u{1b}');
     let planted: Vec<&String> = said.iter().filter(planted).collect();
     assert_eq!(planted, Vec::<&String>::new());
+}
+
+fn an_entry_that_was_changed_or_taken_out_is_found_by_verify(store: Store) {
+    let mut shop = Shop::open(store);
+    let alice = shop.member("alice");
+    for act in ["suspend", "reinstate", "suspend"] {
+        shop.user_act(&alice, act);
+    }
+    noted(&shop, "signed_in", alice.id());
+    shop.stop();
+    shop.prove_books();
+    let count = shop.rows("SELECT COUNT(*) FROM account_events")[0][0].clone();
+    assert!(count.parse::<u32>().expect("a number") >= 6);
+    for tampering in [
+        "UPDATE account_events SET act = 'reinstated' WHERE sequence = 4",
+        "DELETE FROM account_events WHERE sequence = 3",
+    ] {
+        shop.sql(tampering);
+        let (code, report) = shop.verify();
+        assert_eq!(
+            (code, &report["verdict"]),
+            (Some(1), &json!("wrong")),
+            "{tampering}: {report:#}"
+        );
+        let faults = report["faults"].to_string();
+        assert!(
+            faults.contains("account_events") || faults.contains("audit"),
+            "{faults}"
+        );
+    }
+    shop.leave_books_unproved();
 }

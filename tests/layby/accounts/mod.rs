@@ -13,6 +13,7 @@ mod matrix;
 mod mistakes;
 mod passwords;
 mod post;
+mod races;
 mod roles;
 mod sessions;
 mod timing;

@@ -81,8 +81,8 @@ fn users_of_before_are_accounts_now(store: Store) {
 fn an_account_without_a_name_has_an_address_book(store: Store) {
     let mut shop = Shop::closed(store, &[]);
     let file = shop.scratch().join("tokens.csv");
-    let mut seed = shop.command("seed --buyers 1 --out");
-    let output = run(seed.arg(&file));
+    let mut seed = shop.command("seed");
+    let output = run(seed.args(["--buyers", "1", "--out"]).arg(&file));
     assert!(output.status.success(), "{output:?}");
     shop.start();
     let tokens = std::fs::read_to_string(&file).expect("the tokens");
