@@ -168,8 +168,10 @@ fn many_profile_changes_at_once_leave_one_of_them(store: Store) {
             .caller
             .patch("/v1/me", &json!({"name": name, "phone": "0100000000"}))
     });
-    for (answer, name) in answers.iter().zip(&names) {
-        assert_eq!(answer.is(200)["name"], json!(name));
+    // An answer shows how things stand, which may be what somebody else has just said.
+    for answer in &answers {
+        let shown = text(&answer.is(200), "name");
+        assert!(names.contains(&shown), "{shown}");
     }
     let name = text(&member.me(), "name");
     assert!(names.contains(&name), "{name}");

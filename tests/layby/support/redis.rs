@@ -3,7 +3,7 @@
 //! Knows nothing of the other helpers, because the unit tests of `src/persistence/limits` use it too.
 #![allow(dead_code, reason = "two sets of tests use it, each a part of it")]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
