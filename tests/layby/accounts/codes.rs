@@ -269,7 +269,8 @@ fn letters_for_an_address_are_limited_known_or_not(store: Store) {
     let pending = Person::new("pending");
     pending.asks_to_join(&visitor).is(202);
     let stranger = Person::new("stranger");
-    let asks: [(&str, &dyn Fn(&Person) -> Answer); 2] = [
+    type Ask<'a> = (&'a str, &'a dyn Fn(&Person) -> Answer);
+    let asks: [Ask<'_>; 2] = [
         ("another code", &|it| it.asks_for_another_code(&visitor)),
         ("forgotten", &|it| it.forgets(&visitor)),
     ];

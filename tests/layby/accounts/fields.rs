@@ -540,7 +540,7 @@ fn refusals_do_not_repeat_what_is_personal() {
     ];
     for (number, (method, path, fields)) in paths.iter().enumerate() {
         // Nobody is to be told "not so fast" instead.
-        let caller = member.caller.from_address(&format!("198.51.100.{number}"));
+        let caller = member.caller.calling_from(&format!("198.51.100.{number}"));
         for word in words {
             // All fields at once, and each on its own; as text, in a list, with what a field must not have.
             let whole = fields

@@ -81,13 +81,13 @@ fn the_owner_comes_in_while_others_guess(store: Store) {
     let alice = joined(&shop, "alice");
     let attacker = |number: usize| {
         let address = format!("198.51.100.{}", number % 4);
-        shop.visitor().from_address(&address)
+        shop.visitor().calling_from(&address)
     };
     assert!(guesses(&alice, attacker, 60) <= 10);
     for number in 0..4 {
         is_put_off(&alice.asks_to_sign_in(&attacker(number)));
     }
-    let at_home = shop.visitor().from_address("203.0.113.77");
+    let at_home = shop.visitor().calling_from("203.0.113.77");
     let member = alice.signs_in(&at_home);
     for _ in 0..3 {
         // A good sign-in forgives the bad ones, and they begin again.
@@ -116,7 +116,7 @@ fn a_header_does_not_make_another_client() {
     let alice = joined(&shop, "alice");
     let elsewhere = |number: usize| {
         shop.visitor()
-            .from_address(&format!("198.51.100.{number}"))
+            .calling_from(&format!("198.51.100.{number}"))
             .with_header("X-Real-IP", format!("192.0.2.{number}"))
             .with_header("Forwarded", format!("for=192.0.2.{number}"))
             .with_header("X-User-Id", format!("{number}"))
@@ -131,11 +131,11 @@ fn what_a_client_says_in_front_of_the_proxy_is_not_believed() {
     let alice = joined(&shop, "alice");
     let forged = |number: usize| {
         let hops = format!("192.0.2.{number}, 10.0.0.{number}, 198.51.100.7");
-        shop.visitor().from_address(&hops)
+        shop.visitor().calling_from(&hops)
     };
     assert_eq!(guesses(&alice, forged, 30), 10);
     is_put_off(&alice.asks_to_sign_in(&forged(200)));
-    alice.signs_in(&shop.visitor().from_address("198.51.100.8"));
+    alice.signs_in(&shop.visitor().calling_from("198.51.100.8"));
 }
 
 #[test]
@@ -144,11 +144,11 @@ fn neighbours_in_one_ipv6_network_are_one_client() {
     let alice = joined(&shop, "alice");
     let hop = |number: usize| {
         shop.visitor()
-            .from_address(&format!("2001:db8:1:2::{number:x}"))
+            .calling_from(&format!("2001:db8:1:2::{number:x}"))
     };
     assert_eq!(guesses(&alice, hop, 30), 10);
     is_put_off(&alice.asks_to_sign_in(&hop(0xffff)));
-    let next_door = shop.visitor().from_address("2001:db8:1:3::1");
+    let next_door = shop.visitor().calling_from("2001:db8:1:3::1");
     alice.signs_in(&next_door);
 }
 
@@ -162,7 +162,7 @@ fn one_client_does_not_try_thousands_of_names() {
         }
         let shop = Shop::open_with(Store::Sqlite, &options);
         let alice = joined(&shop, "alice");
-        let attacker = shop.visitor().from_address("198.51.100.7");
+        let attacker = shop.visitor().calling_from("198.51.100.7");
         let mut heard = 0;
         let refused = loop {
             let nobody = Person::new("nobody");
@@ -185,7 +185,7 @@ fn one_client_does_not_try_thousands_of_names() {
             })
             .count();
         assert!(heard <= 2, "{heard}");
-        alice.signs_in(&shop.visitor().from_address("198.51.100.8"));
+        alice.signs_in(&shop.visitor().calling_from("198.51.100.8"));
     }
 }
 

@@ -253,7 +253,7 @@ fn every_route_lets_in_whom_it_should(store: Store) {
         let hop = format!("198.51.100.{number}");
         let path = path_to(route, &things, false);
         for (who, caller) in &strangers {
-            let caller = caller.from_address(&hop);
+            let caller = caller.calling_from(&hop);
             let answer = ask(&caller, route, &path);
             if route.door == Door::Everybody {
                 is_let_in(&answer, who);
@@ -271,7 +271,7 @@ fn every_route_lets_in_whom_it_should(store: Store) {
             );
         }
         for (who, caller, rank) in &people {
-            let caller = caller.from_address(&hop);
+            let caller = caller.calling_from(&hop);
             let is_allowed = match route.door {
                 Door::Everybody | Door::People => true,
                 Door::Staff => *rank != Door::People,
@@ -310,7 +310,7 @@ fn every_route_lets_in_whom_it_should(store: Store) {
     );
     assert_eq!(alice.me()["name"], json!(person.name));
     for (number, route) in routes.iter().enumerate() {
-        let caller = alice.caller.from_address(&format!("203.0.113.{number}"));
+        let caller = alice.caller.calling_from(&format!("203.0.113.{number}"));
         if !matches!(route.door, Door::Staff | Door::Admins) {
             is_let_in(
                 &ask(&caller, route, &path_to(route, &things, false)),

@@ -106,7 +106,7 @@ fn signed_in_during(shop: &Shop, person: &Person, end: impl FnOnce()) -> Vec<Mem
         for number in 0..3 {
             let (enough, got) = (&enough, &got);
             // Each from a place of its own, so that none is told to wait.
-            let visitor = shop.visitor().from_address(&format!("198.51.100.{number}"));
+            let visitor = shop.visitor().calling_from(&format!("198.51.100.{number}"));
             scope.spawn(move || sign_in_on(person, &visitor, enough, got));
         }
         crate::support::pause(Duration::from_millis(150));
@@ -247,7 +247,7 @@ fn a_rush_of_sign_ins_does_not_keep_buyers_waiting() {
             at_once(&members, |number| {
                 let place = format!("198.18.{}.{}", number / 250, number % 250 + 1);
                 let nobody = Person::new("nobody");
-                nobody.asks_to_sign_in(&shop.visitor().from_address(&place))
+                nobody.asks_to_sign_in(&shop.visitor().calling_from(&place))
             })
         });
         for buyer in shop.buyers(200) {

@@ -68,7 +68,7 @@ fn town(people: usize) -> (Shop, Vec<Person>) {
 /// Each from a place of their own.
 fn from(shop: &Shop, number: usize) -> Caller {
     shop.visitor()
-        .from_address(&format!("198.18.{}.{}", number / 250, number % 250 + 1))
+        .calling_from(&format!("198.18.{}.{}", number / 250, number % 250 + 1))
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Caller {
     }
 
     /// The same words from another place: as a reverse proxy would pass them on.
-    pub(crate) fn from_address(&self, address: &str) -> Self {
+    pub(crate) fn calling_from(&self, address: &str) -> Self {
         self.with_header("X-Forwarded-For", address)
     }
 
