@@ -25,7 +25,7 @@ use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts};
-use crate::mail::{Carrier, CarrierHandle, CarrierParts};
+use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
 use crate::persistence::limits::Limiter;
@@ -152,13 +152,14 @@ fn start_carrier(
     let transport = mail_transport::open(&settings.mail, &settings.store.data_dir)?;
     tracing::info!(mail = transport.place(), "mail goes out");
     let vault = vault.clone();
-    Carrier::start(CarrierParts {
+    Ok(Carrier::start(CarrierParts {
         database: database.clone(),
         transport,
-        from: settings.mail.from.clone(),
+        from: settings.mail.sender()?,
         clock: Arc::clone(clock),
         open: Arc::new(move |letter| accounts::open_letter(&vault, letter)),
-    })
+        options: CarrierOptions::default(),
+    }))
 }
 
 impl Service {

@@ -219,7 +219,7 @@ impl Accounts {
         default: bool,
     ) -> Result<Address, Refusal> {
         let owner = self.own_account(account).await?;
-        let key = self.data_key(&owner)?;
+        let key = self.own_data_key(&owner).await?;
         let version = self.new_version(&key, account, Uuid::now_v7().as_u128(), &content);
         let (id, created_at) = (version.address, version.created_at);
         let added = self

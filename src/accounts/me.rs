@@ -77,7 +77,7 @@ impl Accounts {
             ..ProfilePatch::default()
         };
         if change.name.is_some() || change.phone.is_some() {
-            let key = self.data_key(&account)?;
+            let key = self.own_data_key(&account).await?;
             let seal = |column: Column, text: &str| key.seal(column.place(id), text.as_bytes());
             patch.name = change.name.map(|name| seal(Column::Name, name.as_str()));
             patch.phone = change

@@ -67,6 +67,20 @@ impl Accounts {
         key.map_err(|damage| damaged(&damage))
     }
 
+    /// The data key, made at its first use for an account that an operator made without a name.
+    pub(super) async fn own_data_key(&self, account: &Account) -> Result<DataKey, Refusal> {
+        if account.sealed.data_key.is_some() {
+            return self.data_key(account);
+        }
+        let (key, wrapped) = self.shared.vault.new_data_key(account.id);
+        let database = &self.shared.database;
+        if database.set_first_data_key(account.id, wrapped).await? {
+            return Ok(key);
+        }
+        // Somebody else was faster.
+        self.data_key(&self.own_account(account.id).await?)
+    }
+
     /// `None` if there is nothing sealed.
     pub(super) fn open(
         key: &DataKey,

@@ -1,7 +1,8 @@
 //! How often something may be asked. Buckets of accounts and of client addresses are independent of each other.
 //!
-//! A wrong password costs a token in both; a right one gives it back. An account whose bucket is empty is not locked: who
-//! signed in from an address before still may, and addresses that have not failed share a bucket of their own. So an
+//! A wrong password costs a token in both; a right one gives it back. An account whose bucket is empty is not locked: it
+//! turns away addresses that failed on it. Who signed in from an address before still may, and other addresses share a
+//! bucket of their own. So an
 //! attacker makes guessing slow and cannot keep the owner out.
 
 use std::time::Duration;

@@ -66,7 +66,14 @@ impl Accounts {
             expires_at: now.plus(SESSION_LIFE),
             revoked_at: None,
         };
-        self.shared.database.open_session(session).await?;
+        let opened = self
+            .shared
+            .database
+            .open_session(session, account.access_epoch);
+        if !opened.await? {
+            // Another password, a suspension: what was checked a moment ago is true no longer.
+            return Err(Refusal::InvalidCredentials);
+        }
         self.signed_in(account, id, refresh_token)
     }
 
@@ -83,7 +90,6 @@ impl Accounts {
     /// Takes a refresh token for a new pair. A token that was used before ends the session: one of the two who had it is
     /// not who they should be.
     pub async fn refresh(&self, token: &str, origin: Origin) -> Result<SignedIn, Refusal> {
-        self.limit_asking(origin).await?;
         let presented = self.parse(token).ok_or(Refusal::InvalidRefreshToken)?;
         let session = self.shared.database.session(presented.session).await?;
         let now = self.now();
@@ -102,7 +108,13 @@ impl Accounts {
                 .database
                 .rotate_session(session.id, presented.hash, new_hash, now);
         if !rotated.await? {
-            return Err(self.reused(&session, origin).await?);
+            let now_kept = self.shared.database.session(session.id).await?;
+            // Ended meanwhile, by whoever may, or used twice at once.
+            let is_over = now_kept.is_none_or(|it| it.revoked_at.is_some());
+            return Err(match is_over {
+                true => Refusal::InvalidRefreshToken,
+                false => self.reused(&session, origin).await?,
+            });
         }
         self.signed_in(&account, Uuid::from_u128(session.id), refresh_token)
     }
@@ -114,7 +126,6 @@ impl Accounts {
         everywhere: bool,
         origin: Origin,
     ) -> Result<(), Refusal> {
-        self.limit_asking(origin).await?;
         let Some(presented) = self.parse(token) else {
             return Ok(());
         };
@@ -176,7 +187,8 @@ impl Accounts {
         self.note(Act::RefreshReused, None, Some(session.account), origin);
         let owner = self.shared.database.account(session.account).await?;
         if let Some(owner) = owner.filter(|owner| owner.sealed.data_key.is_some()) {
-            self.write_to(&owner, Letter::SessionEnded {}).await?;
+            self.write_to(&owner, Letter::SignedOutEverywhere {})
+                .await?;
         }
         Ok(Refusal::InvalidRefreshToken)
     }

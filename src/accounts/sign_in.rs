@@ -67,7 +67,7 @@ impl Accounts {
             .verify(password, stored.map(String::from));
         verified.await.map_err(|error| match error {
             VerifyError::Busy(_) => Refusal::Busy,
-            VerifyError::Damaged => super::profile::damaged(&"the hash of a password"),
+            VerifyError::Damaged(_) => super::profile::damaged(&"the hash of a password"),
         })
     }
 
@@ -95,11 +95,12 @@ impl Accounts {
         else {
             return Ok(());
         };
-        if limits.is_marked(rules::KNOWN, attempt.pair).await {
-            return Ok(());
-        }
+        // First: an address that is known may be shared with somebody who guesses.
         if limits.is_marked(rules::FAILED, attempt.pair).await {
             return Err(Refusal::too_many(wait));
+        }
+        if limits.is_marked(rules::KNOWN, attempt.pair).await {
+            return Ok(());
         }
         self.limit(&rules::SIGN_IN_BY_NEWCOMERS, attempt.account)
             .await

@@ -203,7 +203,7 @@ impl Accounts {
     pub(super) async fn write_to(&self, account: &Account, letter: Letter) -> Result<(), Refusal> {
         let key = self.data_key(account)?;
         let letter = self.letter(account, &key, letter, self.now(), LETTER_LIFE)?;
-        self.shared.database.put_letter(letter).await?;
+        self.shared.database.insert_letter(letter).await?;
         self.shared.carrier.ring();
         Ok(())
     }
@@ -289,7 +289,7 @@ pub(crate) fn open_letter(vault: &Vault, letter: &DueLetter) -> Result<Envelope,
     let text = key
         .open(letter_place(letter.id), &letter.letter)
         .map_err(|damage| damage.to_string())?;
-    serde_json::from_slice(&text).map_err(|_unreadable| "it is no letter of any release".into())
+    Envelope::from_json(&text)
 }
 
 const fn letter_place(id: u128) -> Place {
@@ -308,8 +308,7 @@ fn seal_letter(
     life: Span,
 ) -> NewLetter {
     let id = Uuid::now_v7().as_u128();
-    // A letter is made of texts and numbers; writing it cannot fail.
-    let text = zeroize::Zeroizing::new(serde_json::to_vec(envelope).unwrap_or_default());
+    let text = zeroize::Zeroizing::new(envelope.to_json());
     NewLetter {
         id,
         account,

@@ -1,11 +1,30 @@
-//! Mail: letters, what they say in each language, and the carrier that takes them out of the outbox.
+//! Letters to people: what they say, and how they leave.
 //!
-//! A letter is put into the outbox in the transaction of what it tells of. **Invariant:** no answer waits for a mail server.
+//! | file | what it knows |
+//! | --- | --- |
+//! | `letter.rs` | the kinds of letters, and the [`Envelope`] that waits sealed in the outbox |
+//! | `language.rs` | which languages we write in |
+//! | `texts.rs` | what each letter says in each of them |
+//! | `message.rs` | a letter as a mail: headers, plain text and HTML |
+//! | `carrier/` | takes letters from the outbox, one try after the other, until they are gone |
+//! | `schedule.rs` | when to try again, and when to give up |
+//!
+//! A letter is put into the outbox in the transaction of what it tells about, so neither is there without the other. The
+//! carrier brings it out later: no request waits for a mail server.
+//!
+//! **Invariant:** who a letter is for and what it says is in the clear in memory only; logs name ids.
+//!
+//! Deliberately absent: keys. The carrier is given a function that opens what the outbox holds.
 
 mod carrier;
+mod language;
 mod letter;
-mod render;
+mod message;
+mod schedule;
+mod texts;
 
-pub use carrier::{Carrier, CarrierCounters, CarrierHandle, CarrierParts, Open};
-pub use letter::{Envelope, Language, Letter};
-pub use render::{RenderError, render};
+pub use carrier::{Carrier, CarrierHandle, CarrierOptions, CarrierParts, Counters, Opener};
+pub use language::Language;
+pub use letter::{Envelope, Letter};
+pub use message::{BadEnvelope, message};
+pub use schedule::Schedule;

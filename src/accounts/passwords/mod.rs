@@ -1,7 +1,15 @@
-//! Passwords: what is acceptable as one, and the hashing of them, which must never slow a sale.
+//! Passwords: what may be one, and hashing them with argon2id away from the sale.
+//!
+//! **Invariant:** a password is in the clear in a [`Password`] only, which wipes its memory and prints nothing. What is
+//! stored is a PHC string.
 
+mod hasher;
 mod policy;
 mod pool;
 
-pub use policy::{Password, Weak};
-pub use pool::{Busy, PasswordPool, PoolOptions, Verified, VerifyError};
+#[cfg(test)]
+mod tests;
+
+pub use hasher::{Damaged, HashOptions, TooCheap};
+pub use policy::{CHARS_MIN, NORMALISED_BYTES_MAX, Password, TYPED_BYTES_MAX, TooLong, Weak};
+pub use pool::{Busy, PasswordPool, PoolCounters, PoolOptions, StartError, Verified, VerifyError};

@@ -1,379 +1,323 @@
-//! Argon2id on threads of the lowest priority: 19 MiB and tens of milliseconds a password, which purchases must not feel.
+//! Hashing passwords on threads of its own: each hash takes 19 MiB and tens of milliseconds of a core, and a storm of
+//! sign-ins must slow down neither the sale nor the workers that answer.
+//!
+//! The threads have the lowest claim on the processor, half of the cores at most, and a bounded queue. Who gives up waiting
+//! is not hashed for. A name that nobody has costs the same hash as one that somebody has.
+//!
+//! Deliberately absent: a limit on who may ask how often (see [`crate::persistence::limits`]). And as long as hashes of
+//! cheaper parameters are stored, verifying against one of them is faster than against the dummy.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+use tracing::{debug, error};
 
-use super::Password;
+use super::hasher::{Damaged, HashOptions, Hasher, TooCheap};
+use super::policy::{self, Password};
 
-/// The kernel runs these threads when nobody else wants the core.
-const NICENESS: i32 = 19;
-
-#[derive(Debug, Clone, Copy)]
-pub struct PoolOptions {
-    pub threads: usize,
-    /// Passwords that may wait; the next is told [`Busy`].
-    pub waiting_max: usize,
-    pub cost: Cost,
-}
-
-/// What a hash costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    pub memory_kib: u32,
-    pub passes: u32,
-    pub lanes: u32,
+pub struct PoolOptions {
+    /// Zero counts as one.
+    pub threads: usize,
+    /// Passwords that wait for a thread, at most; the next is [`Busy`].
+    pub queue_max: usize,
+    pub hash: HashOptions,
 }
 
-/// More are waiting than the queue takes, or the pool is being stopped.
+impl Default for PoolOptions {
+    /// Half of the cores.
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: (cores / 2).max(1),
+            queue_max: 256,
+            hash: HashOptions::default(),
+        }
+    }
+}
+
+/// The threads. Dropping it ends them after the hash in hand; whoever waits is told [`Busy`].
+pub struct PasswordPool {
+    shared: Arc<Shared>,
+    /// What a password is compared with if there is no account: nobody knows the password of this hash.
+    dummy: Arc<str>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Options(#[from] TooCheap),
+    #[error("a thread to hash passwords could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// More passwords are waiting than the queue takes: try again in a second. Also said if the pool is at its end, or if
+/// hashing failed by a bug of ours, which is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords wait to be checked")]
+#[error("too many passwords are waiting to be hashed; try again in a second")]
 pub struct Busy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// What is kept is no hash.
-    #[error("a kept hash of a password cannot be read")]
-    Damaged,
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Verified {
     No,
     Yes {
-        /// The password at today's cost, if what is kept is cheaper.
+        /// The same password with the parameters of today, if the stored hash was made with less. To be stored in its
+        /// place.
         rehash: Option<String>,
     },
 }
 
-/// Hashes and verifies; cheap to clone. The threads end with the last handle.
-#[derive(Clone)]
-pub struct PasswordPool {
-    queue: mpsc::Sender<Job>,
-    cost: Cost,
-    /// Verified in place of the hash of an account that there is not.
-    dummy: Arc<str>,
-    panics: Arc<AtomicU64>,
+/// They grow for ever, but for `waiting`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolCounters {
+    /// Hashes made, also those to verify a password.
+    pub hashes: u64,
+    /// Refused because the queue was full.
+    pub refused: u64,
+    /// Not hashed because nobody waited any more.
+    pub skipped: u64,
+    /// Ended by a panic.
+    pub panics: u64,
+    pub waiting: usize,
 }
 
-enum Job {
-    Hash {
-        password: Password,
-        reply: oneshot::Sender<String>,
-    },
-    Verify {
-        password: Password,
-        kept: Arc<str>,
-        reply: oneshot::Sender<Result<Verified, VerifyError>>,
-    },
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something is in the queue, or it is closed.
+    wake: Condvar,
+    queue_max: usize,
+    hashes: Arc<AtomicU64>,
+    refused: AtomicU64,
+    skipped: AtomicU64,
+    panics: AtomicU64,
 }
 
-impl Job {
-    /// Has whoever asked stopped waiting?
-    fn is_forgotten(&self) -> bool {
-        match self {
-            Self::Hash { reply, .. } => reply.is_closed(),
-            Self::Verify { reply, .. } => reply.is_closed(),
-        }
-    }
-}
-
-impl Default for PoolOptions {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            threads: (cores / 2).max(1),
-            waiting_max: 256,
-            cost: Cost::OWASP,
-        }
-    }
-}
-
-impl Cost {
-    /// The least that OWASP's cheat sheet on password storage asks for.
-    pub const OWASP: Self = Self {
-        memory_kib: 19_456,
-        passes: 2,
-        lanes: 1,
-    };
-
-    fn argon2(self) -> anyhow::Result<Argon2<'static>> {
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, None)?;
-        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-    }
-
-    /// Is a hash of these parameters cheaper to guess against?
-    fn exceeds(self, params: &Params) -> bool {
-        params.m_cost() < self.memory_kib || params.t_cost() < self.passes
-    }
-}
-
-impl std::fmt::Debug for PasswordPool {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("PasswordPool")
-            .field("cost", &self.cost)
-            .finish_non_exhaustive()
-    }
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    is_closed: bool,
 }
 
 impl PasswordPool {
-    pub fn start(options: PoolOptions) -> anyhow::Result<Self> {
-        let argon2 = options.cost.argon2()?;
-        let secret = format!("{:032x}", rand::random::<u128>());
-        let dummy = argon2
-            .hash_password(secret.as_bytes())
-            .map_err(|error| anyhow::anyhow!("passwords cannot be hashed: {error}"))?;
-        let (queue, jobs) = mpsc::channel(options.waiting_max);
+    /// Blocks for as long as one hash takes.
+    pub fn start(options: PoolOptions) -> Result<Self, StartError> {
+        let hash = options.hash.checked()?;
+        let hashes = Arc::new(AtomicU64::new(0));
+        let nobody_knows: [u8; 32] = rand::random();
+        let dummy = Hasher::new(hash, Arc::default()).hash(&nobody_knows);
         let pool = Self {
-            queue,
-            cost: options.cost,
-            dummy: dummy.to_string().into(),
-            panics: Arc::default(),
+            shared: Arc::new(Shared {
+                queue: Mutex::default(),
+                wake: Condvar::new(),
+                queue_max: options.queue_max,
+                hashes: Arc::clone(&hashes),
+                refused: AtomicU64::new(0),
+                skipped: AtomicU64::new(0),
+                panics: AtomicU64::new(0),
+            }),
+            dummy: dummy.into(),
         };
-        let jobs = Arc::new(Mutex::new(jobs));
-        for number in 0..options.threads {
-            let worker = Worker {
-                argon2: options.cost.argon2()?,
-                cost: options.cost,
-                jobs: Arc::clone(&jobs),
-                panics: Arc::clone(&pool.panics),
-            };
-            std::thread::Builder::new()
+        for number in 0..options.threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            let hasher = Hasher::new(hash, Arc::clone(&hashes));
+            thread::Builder::new()
                 .name(format!("passwords-{number}"))
-                .spawn(move || worker.run())?;
+                .spawn(move || shared.run_thread(hasher))?;
         }
         Ok(pool)
     }
 
-    /// The password as a PHC string.
+    /// A PHC string to be stored.
     pub async fn hash(&self, password: Password) -> Result<String, Busy> {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job::Hash { password, reply })?;
-        answer.await.map_err(|_gone| Busy)
+        self.run(move |hasher| hasher.hash(password.as_bytes()))
+            .await
     }
 
-    /// Without a kept hash, because there is no such account, it takes as long and is never right.
+    /// Is it the password of the stored PHC string? Without one (there is no such account) the answer is no, after as much
+    /// work.
     pub async fn verify(
         &self,
         password: Password,
-        kept: Option<String>,
+        stored: Option<String>,
     ) -> Result<Verified, VerifyError> {
-        let is_known = kept.is_some();
-        let kept = kept.map_or_else(|| Arc::clone(&self.dummy), Arc::from);
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job::Verify {
-            password,
-            kept,
-            reply,
-        })?;
-        let verified = answer.await.map_err(|_gone| Busy)??;
-        Ok(if is_known { verified } else { Verified::No })
+        let dummy = Arc::clone(&self.dummy);
+        let verified = self.run(move |hasher| {
+            let is_known = stored.is_some();
+            let phc = stored.as_deref().unwrap_or(&dummy);
+            let is_right = hasher.verify(password.as_bytes(), phc)? & is_known;
+            Ok(match is_right {
+                false => Verified::No,
+                true => Verified::Yes {
+                    rehash: hasher
+                        .is_outdated(phc)
+                        .then(|| hasher.hash(password.as_bytes())),
+                },
+            })
+        });
+        verified.await?.map_err(VerifyError::Damaged)
     }
 
-    fn enqueue(&self, job: Job) -> Result<(), Busy> {
-        self.queue.try_send(job).map_err(|_full| Busy)
-    }
-}
-
-struct Worker {
-    argon2: Argon2<'static>,
-    cost: Cost,
-    jobs: Arc<Mutex<mpsc::Receiver<Job>>>,
-    panics: Arc<AtomicU64>,
-}
-
-impl Worker {
-    /// Until the last handle is gone.
-    fn run(self) {
-        if let Err(error) = rustix::process::nice(NICENESS) {
-            tracing::warn!(%error, "passwords are checked at the priority of everything else");
+    pub fn counters(&self) -> PoolCounters {
+        let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
+        PoolCounters {
+            hashes: count(&self.shared.hashes),
+            refused: count(&self.shared.refused),
+            skipped: count(&self.shared.skipped),
+            panics: count(&self.shared.panics),
+            waiting: self.shared.queue.lock().jobs.len(),
         }
-        loop {
-            // Whoever holds the lock waits for the next job; the others wait for the lock.
-            let job = self.jobs.lock().blocking_recv();
-            let Some(job) = job else { return };
-            let done =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.carry_out(job)));
-            if done.is_err() {
+    }
+
+    #[cfg(test)]
+    pub(super) fn dummy(&self) -> &str {
+        &self.dummy
+    }
+
+    /// Gone when the threads are.
+    #[cfg(test)]
+    pub(super) fn watch(&self) -> std::sync::Weak<impl Sized + use<>> {
+        Arc::downgrade(&self.shared)
+    }
+
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Hasher) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.put(Box::new(Asked { work, answer }))?;
+        // Without an answer the pool has ended, or the work has panicked.
+        answered.await.map_err(|_dropped| Busy)
+    }
+}
+
+impl Drop for PasswordPool {
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = self.shared.queue.lock();
+            queue.is_closed = true;
+            std::mem::take(&mut queue.jobs)
+        };
+        self.shared.wake.notify_all();
+        drop(left);
+    }
+}
+
+impl Shared {
+    fn put(&self, job: Box<dyn Job>) -> Result<(), Busy> {
+        let mut queue = self.queue.lock();
+        if queue.jobs.len() >= self.queue_max {
+            self.drop_unwanted(&mut queue);
+        }
+        if queue.jobs.len() >= self.queue_max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Busy);
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Those who gave up must not keep out those who come.
+    fn drop_unwanted(&self, queue: &mut Queue) {
+        let before = queue.jobs.len();
+        queue.jobs.retain(|job| job.is_wanted());
+        let dropped = before - queue.jobs.len();
+        self.skipped.fetch_add(dropped as u64, Ordering::Relaxed);
+    }
+
+    fn run_thread(&self, mut hasher: Hasher) {
+        // The sale comes first. Not being allowed to step back is no reason not to work.
+        if let Err(error) = rustix::process::nice(NICENESS) {
+            debug!(%error, "the threads that hash passwords keep their priority");
+        }
+        policy::read_lists();
+        while let Some(job) = self.next() {
+            if !job.is_wanted() {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            // The hasher's memory is overwritten by each hash, so nothing of what went wrong stays.
+            if catch_unwind(AssertUnwindSafe(|| job.run(&mut hasher))).is_err() {
                 self.panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    "checking a password crashed; whoever waits for it is told to try again"
+                error!(
+                    "hashing a password panicked, see the message above; the next one is hashed all the same"
                 );
             }
         }
     }
 
-    fn carry_out(&self, job: Job) {
-        // Who has gone is not worked for: a storm of impatient clients would never end.
-        if job.is_forgotten() {
-            return;
-        }
-        match job {
-            Job::Hash { password, reply } => {
-                if let Some(hash) = self.hash(&password) {
-                    drop(reply.send(hash));
-                }
+    /// `None`: the pool is at its end.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_closed {
+                return None;
             }
-            Job::Verify {
-                password,
-                kept,
-                reply,
-            } => drop(reply.send(self.verify(&password, &kept))),
-        }
-    }
-
-    fn hash(&self, password: &Password) -> Option<String> {
-        match self.argon2.hash_password(password.as_bytes()) {
-            Ok(hash) => Some(hash.to_string()),
-            Err(error) => {
-                tracing::error!(%error, "a password could not be hashed");
-                None
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
             }
+            self.wake.wait(&mut queue);
         }
-    }
-
-    /// At the cost that the kept hash names.
-    fn verify(&self, password: &Password, kept: &str) -> Result<Verified, VerifyError> {
-        let hash = PasswordHash::new(kept).map_err(|_malformed| VerifyError::Damaged)?;
-        let params = Params::try_from(&hash).map_err(|_malformed| VerifyError::Damaged)?;
-        let right = self.argon2.verify_password(password.as_bytes(), &hash);
-        if right.is_err() {
-            return Ok(Verified::No);
-        }
-        let rehash = if self.cost.exceeds(&params) {
-            self.hash(password)
-        } else {
-            None
-        };
-        Ok(Verified::Yes { rehash })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The lowest claim there is.
+const NICENESS: i32 = 19;
 
-    const CHEAP: Cost = Cost {
-        memory_kib: 64,
-        passes: 1,
-        lanes: 1,
-    };
+trait Job: Send {
+    /// Does anybody still wait for it?
+    fn is_wanted(&self) -> bool;
+    fn run(self: Box<Self>, hasher: &mut Hasher);
+}
 
-    fn options(cost: Cost) -> PoolOptions {
-        PoolOptions {
-            threads: 1,
-            waiting_max: 4,
-            cost,
+struct Asked<T, Work> {
+    work: Work,
+    answer: oneshot::Sender<T>,
+}
+
+impl<T: Send, Work: FnOnce(&mut Hasher) -> T + Send> Job for Asked<T, Work> {
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>, hasher: &mut Hasher) {
+        let Self { work, answer } = *self;
+        // An error says that nobody waits any more.
+        drop(answer.send(work(hasher)));
+    }
+}
+
+impl fmt::Debug for PasswordPool {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("PasswordPool")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the hash: it does not belong into a log.
+impl fmt::Debug for Verified {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => out.write_str("No"),
+            Self::Yes { rehash: None } => out.write_str("Yes"),
+            Self::Yes { rehash: Some(_) } => out.write_str("Yes(outdated)"),
         }
-    }
-
-    fn password(text: &str) -> Password {
-        Password::for_sign_in(text).expect("acceptable")
-    }
-
-    #[tokio::test]
-    async fn the_right_password_is_right_and_no_other() {
-        let pool = PasswordPool::start(options(CHEAP)).expect("a pool");
-        let kept = pool
-            .hash(password("caf\u{e9} society"))
-            .await
-            .expect("hashed");
-        assert!(kept.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{kept}");
-        let verify = |text: &str| pool.verify(password(text), Some(kept.clone()));
-        let yes = Verified::Yes { rehash: None };
-        assert_eq!(verify("cafe\u{301} society").await, Ok(yes));
-        assert_eq!(verify("cafe society").await, Ok(Verified::No));
-    }
-
-    #[tokio::test]
-    async fn a_long_password_counts_to_its_end() {
-        let pool = PasswordPool::start(options(CHEAP)).expect("a pool");
-        let long = "x".repeat(73);
-        let kept = pool.hash(password(&long)).await.expect("hashed");
-        let other = format!("{}y", "x".repeat(72));
-        let verified = pool.verify(password(&other), Some(kept)).await;
-        assert_eq!(verified, Ok(Verified::No));
-    }
-
-    #[tokio::test]
-    async fn nobody_is_never_right() {
-        let pool = PasswordPool::start(options(CHEAP)).expect("a pool");
-        let verified = pool.verify(password("anything"), None).await;
-        assert_eq!(verified, Ok(Verified::No));
-    }
-
-    #[tokio::test]
-    async fn the_dummy_costs_what_passwords_cost() {
-        let pool = PasswordPool::start(options(CHEAP)).expect("a pool");
-        assert!(pool.dummy.starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
-    }
-
-    #[tokio::test]
-    async fn a_hash_from_cheaper_days_is_made_anew() {
-        let cheap = PasswordPool::start(options(CHEAP)).expect("a pool");
-        let kept = cheap
-            .hash(password("caf\u{e9} society"))
-            .await
-            .expect("hashed");
-        let dearer = Cost {
-            memory_kib: 128,
-            ..CHEAP
-        };
-        let pool = PasswordPool::start(options(dearer)).expect("a pool");
-        let verified = pool.verify(password("caf\u{e9} society"), Some(kept)).await;
-        let Ok(Verified::Yes { rehash: Some(new) }) = verified else {
-            panic!("{verified:?}");
-        };
-        assert!(new.starts_with("$argon2id$v=19$m=128,"), "{new}");
-        let again = pool.verify(password("caf\u{e9} society"), Some(new)).await;
-        assert_eq!(again, Ok(Verified::Yes { rehash: None }));
-    }
-
-    #[tokio::test]
-    async fn what_is_no_hash_is_damage() {
-        let pool = PasswordPool::start(options(CHEAP)).expect("a pool");
-        let verified = pool
-            .verify(password("anything"), Some("plain text".into()))
-            .await;
-        assert_eq!(verified, Err(VerifyError::Damaged));
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_says_so() {
-        let (queue, jobs) = mpsc::channel(1);
-        let pool = PasswordPool {
-            queue,
-            cost: CHEAP,
-            dummy: "".into(),
-            panics: Arc::default(),
-        };
-        let (reply, _answer) = oneshot::channel();
-        let waiting = Job::Hash {
-            password: password("anything"),
-            reply,
-        };
-        pool.enqueue(waiting).expect("room for one");
-        assert_eq!(pool.hash(password("anything")).await, Err(Busy));
-        drop(jobs);
-    }
-
-    #[test]
-    fn who_has_gone_is_forgotten() {
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Verify {
-            password: password("anything"),
-            kept: "a hash".into(),
-            reply,
-        };
-        assert!(!job.is_forgotten());
-        drop(answer);
-        assert!(job.is_forgotten());
     }
 }

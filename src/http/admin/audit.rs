@@ -15,7 +15,6 @@ use crate::http::wire::{Page, PageQuery};
 use crate::http::words::{rfc3339, uuid_of};
 use crate::http::{get_or_head, method_not_allowed};
 use crate::persistence::database::{AuditEntry, Database, KeptEvent};
-use crate::persistence::journal::Position;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +87,7 @@ pub async fn list(
     let away = |error| Problem::unavailable(&error);
     let events = database.account_events(cursor.events, limit + 1);
     let events = events.await.map_err(away)?;
-    let acts = database.audit(Some(Position::new(cursor.acts)), limit + 1);
+    let acts = database.audit(cursor.acts, limit + 1);
     let acts = acts.await.map_err(away)?;
     Ok(Json(merge(events, acts, cursor, limit)))
 }

@@ -57,7 +57,7 @@ pub struct KeptEvent {
 }
 
 impl Database {
-    /// Appends events in their order, all or none.
+    /// Appends events in their order, all or none. A power cut may take the last of them.
     pub async fn append_account_events(
         &self,
         chain: Chain,
@@ -65,7 +65,7 @@ impl Database {
     ) -> Result<(), Error> {
         let engine = self.engine();
         let turn = self.event_turn();
-        self.write(move |connection| {
+        self.write_lightly(move |connection| {
             async move {
                 let _turn = turn.lock().await;
                 let mut transaction = connection.begin_with(engine.begin_write()).await?;

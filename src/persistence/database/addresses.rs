@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Connection};
 
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
-use super::{Database, Error};
+use super::{Database, Error, accounts};
 use crate::domain::{BuyerId, Timestamp};
 
 const COLUMNS: [&str; 4] = ["id", "account", "version", "created_at"];
@@ -83,7 +83,7 @@ impl Database {
         self.write(move |connection| {
             async move {
                 let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                lock_account(&mut transaction, engine, version.account).await?;
+                accounts::lock(&mut transaction, engine, version.account).await?;
                 let count = count_of(&mut transaction, version.account).await?;
                 if count >= addresses_max {
                     return Ok(AddedAddress::TooMany);
@@ -113,7 +113,7 @@ impl Database {
             async move {
                 let mut transaction = connection.begin_with(engine.begin_write()).await?;
                 let account = before.current.account;
-                lock_account(&mut transaction, engine, account).await?;
+                accounts::lock(&mut transaction, engine, account).await?;
                 let version_id = version.as_ref().map_or(before.current.id, |it| it.id);
                 let unchanged = swap_version(&mut transaction, &before, version_id).await?;
                 if !unchanged {
@@ -140,7 +140,7 @@ impl Database {
         self.write(move |connection| {
             async move {
                 let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                lock_account(&mut transaction, engine, account).await?;
+                accounts::lock(&mut transaction, engine, account).await?;
                 if !delete(&mut transaction, account, id).await? {
                     return Ok(false);
                 }
@@ -155,26 +155,6 @@ impl Database {
         })
         .await
     }
-}
-
-/// Changes of one book take turns. On `SQLite` all writers do anyway.
-async fn lock_account(
-    connection: &mut AnyConnection,
-    engine: super::Engine,
-    account: BuyerId,
-) -> Result<(), Error> {
-    if engine == super::Engine::MySql {
-        sqlx::query(
-            "SELECT id
-             FROM accounts
-             WHERE id = ?
-             FOR UPDATE",
-        )
-        .bind(account.to_bytes().to_vec())
-        .fetch_optional(connection)
-        .await?;
-    }
-    Ok(())
 }
 
 async fn all_of(

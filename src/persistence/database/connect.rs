@@ -63,19 +63,22 @@ impl Database {
     /// Call it on the runtime that is to drive the connections; that runtime must outlive every request.
     pub async fn connect(address: &str, options: Options) -> Result<Self, ConnectError> {
         let (engine, connect, place) = parse(address)?;
-        let reads = open_pool(engine, &connect, options, true)
-            .await
-            .map_err(|error| explain(&place, error))?;
-        let writes = match engine {
-            Engine::MySql => reads.clone(),
+        let open = async |use_, options| {
+            let pool = open_pool(engine, &connect, options, use_).await;
+            pool.map_err(|error| explain(&place, error))
+        };
+        let reads = open(Use::Reading, options).await?;
+        let (writes, light_writes) = match engine {
+            Engine::MySql => (reads.clone(), reads.clone()),
             Engine::Sqlite => {
                 let one = Options {
                     connections_max: 1,
                     ..options
                 };
-                open_pool(engine, &connect, one, false)
-                    .await
-                    .map_err(|error| explain(&place, error))?
+                (
+                    open(Use::Writing, one).await?,
+                    open(Use::WritingLightly, one).await?,
+                )
             }
         };
         Ok(Self {
@@ -85,11 +88,20 @@ impl Database {
                 place,
                 reads,
                 writes,
+                light_writes,
                 event_turn: Arc::default(),
                 home: Handle::current(),
             }),
         })
     }
+}
+
+/// What a pool is for.
+#[derive(Clone, Copy)]
+enum Use {
+    Reading,
+    Writing,
+    WritingLightly,
 }
 
 /// What every connection must know before its first statement.
@@ -142,7 +154,7 @@ async fn open_pool(
     engine: Engine,
     connect: &AnyConnectOptions,
     options: Options,
-    read_only: bool,
+    use_: Use,
 ) -> Result<AnyPool, sqlx::Error> {
     AnyPoolOptions::new()
         .max_connections(options.connections_max)
@@ -151,7 +163,7 @@ async fn open_pool(
             async move {
                 prepare_session(engine, connection).await?;
                 if engine == Engine::Sqlite {
-                    prepare_sqlite(connection, read_only).await?;
+                    prepare_sqlite(connection, use_).await?;
                 }
                 Ok(())
             }
@@ -163,14 +175,11 @@ async fn open_pool(
 
 /// Accounts are nowhere but here: what is told as done must survive a power cut, and what is erased must not stay in
 /// free pages of the file.
-async fn prepare_sqlite(
-    connection: &mut AnyConnection,
-    read_only: bool,
-) -> Result<(), sqlx::Error> {
-    let settings: &[&'static str] = if read_only {
-        &["PRAGMA query_only = ON"]
-    } else {
-        &["PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON"]
+async fn prepare_sqlite(connection: &mut AnyConnection, use_: Use) -> Result<(), sqlx::Error> {
+    let settings: &[&'static str] = match use_ {
+        Use::Reading => &["PRAGMA query_only = ON"],
+        Use::Writing => &["PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON"],
+        Use::WritingLightly => &[],
     };
     for setting in settings {
         connection.execute(*setting).await?;

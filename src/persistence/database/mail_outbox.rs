@@ -1,99 +1,93 @@
 //! The table `mail_outbox`: letters that are not sent yet, sealed.
+//!
+//! A letter is written in the transaction of what it tells about. A carrier takes it by raising its number of tries, which
+//! only one of several carriers can do, and sets its next turn before it sends: after a crash nothing needs to be put right.
 
 use futures_util::FutureExt;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::bulk::BulkInsert;
-use super::columns::{Columns, Values};
+use super::columns::Columns;
 use super::{Database, Error};
 use crate::domain::{BuyerId, Timestamp};
 
-const COLUMNS: [&str; 7] = [
-    "id",
-    "account",
-    "letter",
-    "tries",
-    "next_at",
-    "expires_at",
-    "created_at",
-];
+/// Letters at a time, at most; who asks for more gets this many.
+pub const LETTERS_MAX: u32 = 500;
 
 /// A letter to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewLetter {
     pub id: u128,
+    /// Whose data key the letter is sealed with.
     pub account: BuyerId,
-    /// Sealed with the data key of the account.
     pub letter: Vec<u8>,
     pub next_at: Timestamp,
-    /// After this time it is not worth sending.
+    /// From then on it is of no use to anybody.
     pub expires_at: Timestamp,
     pub created_at: Timestamp,
 }
 
-/// A letter whose turn it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A letter whose turn has come.
+#[derive(Clone, PartialEq, Eq)]
 pub struct DueLetter {
     pub id: u128,
     pub account: BuyerId,
-    /// Wrapped; `None` if the account is gone or erased.
+    /// Wrapped. `None`: there is no such account, or it was erased, and nobody can open the letter any more.
     pub data_key: Option<Vec<u8>>,
     pub letter: Vec<u8>,
-    /// How often it was tried before.
+    /// How often it was taken before.
     pub tries: u64,
     pub expires_at: Timestamp,
+    pub created_at: Timestamp,
 }
 
 impl Database {
-    pub async fn put_letter(&self, letter: NewLetter) -> Result<(), Error> {
+    /// Puts in a letter that belongs to no other change. [`Error::Taken`] if there is one with this id.
+    pub async fn insert_letter(&self, letter: NewLetter) -> Result<(), Error> {
         self.write(move |connection| async move { insert(connection, &letter).await }.boxed())
             .await
     }
 
-    /// Those whose turn it is, the longest waiting first.
+    /// Letters whose turn has come, those that have waited longest first.
     pub async fn due_letters(&self, now: Timestamp, limit: u32) -> Result<Vec<DueLetter>, Error> {
+        let limit = limit.min(LETTERS_MAX);
         self.read(move |connection| due(connection, now, limit).boxed())
             .await
     }
 
-    /// When the next turn of any letter is.
-    pub async fn next_letter_at(&self) -> Result<Option<Timestamp>, Error> {
-        self.read(move |connection| next_at(connection).boxed())
+    /// Takes a letter for one try, unless somebody else has taken it since it was seen with `tries_before` tries. Says
+    /// whether it is ours. Until `next_at` nobody else takes it.
+    pub async fn claim_letter(
+        &self,
+        id: u128,
+        tries_before: u64,
+        next_at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.write_lightly(move |connection| claim(connection, id, tries_before, next_at).boxed())
             .await
     }
 
-    /// Whether the letter had been tried `tries` times, and so is the caller's to send until its next turn. Before it is
-    /// sent: whoever crashes after sending repeats it at its next turn and no sooner.
-    pub async fn claim_letter(
+    /// Sets another turn for a letter that has been taken `tries` times. Says whether there was such a letter.
+    pub async fn put_off_letter(
         &self,
         id: u128,
         tries: u64,
         next_at: Timestamp,
     ) -> Result<bool, Error> {
-        self.write(move |connection| {
-            async move { claim(connection, id, tries, next_at).await }.boxed()
-        })
-        .await
-    }
-
-    pub async fn delete_letter(&self, id: u128) -> Result<(), Error> {
-        self.write(move |connection| async move { delete(connection, id).await }.boxed())
+        self.write_lightly(move |connection| put_off(connection, id, tries, next_at).boxed())
             .await
     }
 
+    /// Says whether there was such a letter.
+    pub async fn delete_letter(&self, id: u128) -> Result<bool, Error> {
+        self.write_lightly(move |connection| delete(connection, id).boxed())
+            .await
+    }
+
+    /// Letters that wait, also those whose turn has not come.
     pub async fn count_letters(&self) -> Result<u64, Error> {
         self.read(|connection| count(connection).boxed()).await
     }
-}
-
-pub(super) async fn insert(
-    connection: &mut AnyConnection,
-    letter: &NewLetter,
-) -> Result<(), Error> {
-    BulkInsert::new("mail_outbox", &COLUMNS, "")
-        .run(connection, std::slice::from_ref(letter), put)
-        .await
 }
 
 pub(super) async fn delete_all_of(
@@ -110,69 +104,94 @@ pub(super) async fn delete_all_of(
     Ok(())
 }
 
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    letter: &NewLetter,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO mail_outbox (id, account, letter, tries, next_at, expires_at, created_at)
+         VALUES (?, ?, ?, 0, ?, ?, ?)",
+    )
+    .bind(letter.id.to_be_bytes().to_vec())
+    .bind(letter.account.to_bytes().to_vec())
+    .bind(letter.letter.clone())
+    .bind(number(letter.next_at))
+    .bind(number(letter.expires_at))
+    .bind(number(letter.created_at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn due(
     connection: &mut AnyConnection,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<DueLetter>, Error> {
     let rows = sqlx::query(
-        "SELECT o.id, o.account, a.data_key, o.letter, o.tries, o.expires_at
-         FROM mail_outbox o
-         LEFT JOIN accounts a ON a.id = o.account
-         WHERE o.next_at <= ?
-         ORDER BY o.next_at, o.id
+        "SELECT m.id, m.account, a.data_key, m.letter, m.tries, m.expires_at, m.created_at
+         FROM mail_outbox m
+         LEFT JOIN accounts a ON a.id = m.account
+         WHERE m.next_at <= ?
+         ORDER BY m.next_at, m.id
          LIMIT ?",
     )
-    .bind(now.as_micros().cast_signed())
+    .bind(number(now))
     .bind(i64::from(limit))
     .fetch_all(connection)
     .await?;
     rows.iter().map(read).collect()
 }
 
-async fn next_at(connection: &mut AnyConnection) -> Result<Option<Timestamp>, Error> {
-    let row = sqlx::query(
-        "SELECT next_at
-         FROM mail_outbox
-         ORDER BY next_at
-         LIMIT 1",
+async fn claim(
+    connection: &mut AnyConnection,
+    id: u128,
+    tries_before: u64,
+    next_at: Timestamp,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE mail_outbox
+         SET tries = tries + 1, next_at = ?
+         WHERE id = ?
+           AND tries = ?",
     )
-    .fetch_optional(connection)
+    .bind(number(next_at))
+    .bind(id.to_be_bytes().to_vec())
+    .bind(i64::try_from(tries_before).unwrap_or(i64::MAX))
+    .execute(connection)
     .await?;
-    row.as_ref().map(|row| Columns::of(row).time()).transpose()
+    Ok(done.rows_affected() == 1)
 }
 
-async fn claim(
+async fn put_off(
     connection: &mut AnyConnection,
     id: u128,
     tries: u64,
     next_at: Timestamp,
 ) -> Result<bool, Error> {
-    let tries = i64::try_from(tries).unwrap_or(i64::MAX);
     let done = sqlx::query(
         "UPDATE mail_outbox
-         SET tries = tries + 1,
-             next_at = ?
+         SET next_at = ?
          WHERE id = ?
            AND tries = ?",
     )
-    .bind(next_at.as_micros().cast_signed())
+    .bind(number(next_at))
     .bind(id.to_be_bytes().to_vec())
-    .bind(tries)
+    .bind(i64::try_from(tries).unwrap_or(i64::MAX))
     .execute(connection)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done.rows_affected() == 1)
 }
 
-async fn delete(connection: &mut AnyConnection, id: u128) -> Result<(), Error> {
-    sqlx::query(
+async fn delete(connection: &mut AnyConnection, id: u128) -> Result<bool, Error> {
+    let done = sqlx::query(
         "DELETE FROM mail_outbox
          WHERE id = ?",
     )
     .bind(id.to_be_bytes().to_vec())
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 async fn count(connection: &mut AnyConnection) -> Result<u64, Error> {
@@ -185,16 +204,6 @@ async fn count(connection: &mut AnyConnection) -> Result<u64, Error> {
     Columns::of(&row).count("a number of letters")
 }
 
-fn put(values: &mut Values, letter: &NewLetter) {
-    values.id(letter.id);
-    values.id(letter.account.get());
-    values.bytes(&letter.letter);
-    values.number(0);
-    values.time(letter.next_at);
-    values.time(letter.expires_at);
-    values.time(letter.created_at);
-}
-
 fn read(row: &AnyRow) -> Result<DueLetter, Error> {
     let mut columns = Columns::of(row);
     Ok(DueLetter {
@@ -204,5 +213,61 @@ fn read(row: &AnyRow) -> Result<DueLetter, Error> {
         letter: columns.bytes()?.to_vec(),
         tries: columns.count("a number of tries")?,
         expires_at: columns.time()?,
+        created_at: columns.time()?,
     })
+}
+
+/// Turns are compared by SQL, so a time after the end of signed time is that end.
+fn number(time: Timestamp) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Not derived: neither a sealed letter nor a wrapped key belongs in a log.
+impl std::fmt::Debug for NewLetter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("NewLetter")
+            .field("id", &uuid::Uuid::from_u128(self.id))
+            .field("account", &self.account)
+            .field("next_at", &self.next_at)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for DueLetter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("DueLetter")
+            .field("id", &uuid::Uuid::from_u128(self.id))
+            .field("account", &self.account)
+            .field("tries", &self.tries)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Database {
+    /// As much of an account as a letter needs.
+    pub(crate) async fn insert_account_for_letters(
+        &self,
+        id: BuyerId,
+        data_key: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let data_key = data_key.map(<[u8]>::to_vec);
+        self.write(move |connection| {
+            async move {
+                sqlx::query(
+                    "INSERT INTO accounts (id, role, data_key, language, access_epoch, access_changed_at, created_at)
+                     VALUES (?, 'buyer', ?, 'en', 0, 0, 0)",
+                )
+                .bind(id.to_bytes().to_vec())
+                .bind(data_key)
+                .execute(connection)
+                .await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
 }

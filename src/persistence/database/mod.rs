@@ -60,7 +60,7 @@ pub use connect::{ConnectError, Options};
 pub use dialect::Engine;
 pub use error::Error;
 pub use load::{Loaded, Part};
-pub use mail_outbox::{DueLetter, NewLetter};
+pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter};
 pub use migrate::MigrateError;
 pub(crate) use orders::OrderRow;
 pub use pages::PAGE_ROWS_MAX;
@@ -83,6 +83,8 @@ struct Shared {
     reads: AnyPool,
     /// The same as `reads`, but for `SQLite`: it has one writer, and waiting for it here is better than failing there.
     writes: AnyPool,
+    /// The same as `writes`, but for `SQLite`: its commits do not wait for the disk, which the journal needs.
+    light_writes: AnyPool,
     /// Who appends to the log of account events holds it until the commit: each row continues the one before.
     event_turn: Arc<tokio::sync::Mutex<()>>,
     /// Where connections live. They must not be driven by an HTTP worker that may go away.
@@ -107,6 +109,7 @@ impl Database {
     pub async fn close(&self) {
         self.shared.reads.close().await;
         self.shared.writes.close().await;
+        self.shared.light_writes.close().await;
     }
 
     /// Runs `act` on a connection of the read pool.
@@ -118,6 +121,18 @@ impl Database {
             + 'static,
     {
         self.run(self.shared.reads.clone(), act).await
+    }
+
+    /// Runs `act` on a connection that may write. What it commits may be lost by a power cut, though never by a crash
+    /// of ours: for what can be done without, as a sign-in that is then to be repeated.
+    async fn write_lightly<T, F>(&self, act: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        self.run(self.shared.light_writes.clone(), act).await
     }
 
     /// Runs `act` on a connection that may write.

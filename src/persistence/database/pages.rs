@@ -75,14 +75,10 @@ impl Database {
         self.orders(wanted, after, limit).await
     }
 
-    /// What admins did, the latest first, from the entry after `after`.
-    pub async fn audit(
-        &self,
-        after: Option<Position>,
-        limit: u32,
-    ) -> Result<Vec<AuditEntry>, Error> {
-        let before = after.unwrap_or(Position::new(u64::MAX));
+    /// What admins did before the record `before`, the latest first.
+    pub async fn audit(&self, before: u64, limit: u32) -> Result<Vec<AuditEntry>, Error> {
         let limit = limit.min(PAGE_ROWS_MAX);
+        let before = Position::new(before);
         self.read(move |connection| audit::newest(connection, before, limit).boxed())
             .await
     }

@@ -1,12 +1,12 @@
 //! The table `sessions`: one sign-in a row, through all rotations of its refresh token.
 
 use futures_util::FutureExt;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection};
 
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};
-use super::{Database, Error};
+use super::{Account, Database, Error, accounts};
 use crate::domain::{BuyerId, Timestamp};
 
 const COLUMNS: [&str; 7] = [
@@ -34,9 +34,30 @@ pub struct Session {
 }
 
 impl Database {
-    pub async fn open_session(&self, session: Session) -> Result<(), Error> {
-        self.write(move |connection| async move { insert(connection, &session).await }.boxed())
-            .await
+    /// Whether the account still is as it was when its password was checked: what ended access since must not be
+    /// outlived by a session that began before.
+    pub async fn open_session(&self, session: Session, access_epoch: u64) -> Result<bool, Error> {
+        let engine = self.engine();
+        self.write_lightly(move |connection| {
+            async move {
+                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                accounts::lock(&mut transaction, engine, session.account).await?;
+                let account = accounts::by_id(&mut transaction, session.account).await?;
+                let is_as_it_was = |it: &Account| {
+                    it.access_epoch == access_epoch
+                        && it.suspended_at.is_none()
+                        && it.erased_at.is_none()
+                };
+                if !account.as_ref().is_some_and(is_as_it_was) {
+                    return Ok(false);
+                }
+                insert(&mut transaction, &session).await?;
+                transaction.commit().await?;
+                Ok(true)
+            }
+            .boxed()
+        })
+        .await
     }
 
     pub async fn session(&self, id: u128) -> Result<Option<Session>, Error> {
@@ -52,7 +73,7 @@ impl Database {
         new: [u8; 32],
         now: Timestamp,
     ) -> Result<bool, Error> {
-        self.write(move |connection| {
+        self.write_lightly(move |connection| {
             async move { rotate(connection, id, old, new, now).await }.boxed()
         })
         .await

@@ -1,205 +1,172 @@
-//! How often something may be done: token buckets, in Redis if there is one, else in this process.
+//! Rate limits and small marks that expire: who asked how often, and what may be forgotten without harm.
 //!
-//! **Invariant:** nothing here grants anything. All of it may vanish at any moment, and then somebody may try a few times more.
+//! With Redis, all servers share them. Redis is never waited for longer than [`ANSWER_WITHIN`] and never needed: when it
+//! is gone, slow, full, read-only or talks nonsense, this process limits by itself from the call at hand on, and a task
+//! tries every second whether Redis is back.
 //!
-//! While Redis answers, the buckets of the process are not charged; when it goes they begin full. Keys are keyed hashes already, so
-//! that a dump of Redis names nobody.
+//! **Invariant:** nothing here grants stock, money or access; losing all of it only means that people may try again.
+//! Keys are hashes made by the caller: no personal data gets here.
+//!
+//! Deliberately absent: buckets are not kept in both places at once. When Redis goes, buckets in this process are as its
+//! last absence left them, and when it is back, what was taken meanwhile is not carried over. So each change of sides
+//! gives at most one more burst, and flapping gives none: what each side remembers stays.
 
 mod memory;
 mod redis;
+mod rule;
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use memory::Memory;
+use redis::Remote;
 
-use self::redis::RedisLimits;
-use memory::MemoryLimits;
+pub use redis::ANSWER_WITHIN;
+pub use rule::{Rule, Verdict};
 
-/// While Redis is known to be away, nobody waits for it; it is asked again after this time.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Buckets that this process remembers at most, and marks as many again. At the bound those go first that are full again
+/// or have expired, then those that would be soonest.
+pub const ENTRIES_MAX: usize = 100_000;
 
-/// A bucket of `burst` tokens into which one comes back every `refill`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// Sets the buckets of one rule apart from those of another.
-    pub name: &'static str,
-    pub burst: u32,
-    pub refill: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Pass,
-    /// The bucket is empty; the next token comes in so long.
-    Wait(Duration),
-}
-
-/// A keyed hash of whom the bucket belongs to.
-pub type Key = [u8; 16];
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the address of Redis is not right; give `redis://host:port` or `rediss://user:password@host:port`"
-)]
-pub struct BadUrl;
-
-/// The buckets; cheap to clone.
-#[derive(Debug, Clone)]
+/// Counts and marks. Cheap to clone; all clones are one.
+#[derive(Clone)]
 pub struct Limiter {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    memory: MemoryLimits,
-    redis: Option<RedisLimits>,
-    is_away: AtomicBool,
-    /// How often this process had to decide alone although a Redis is configured.
+    memory: Memory,
+    remote: Option<Arc<Remote>>,
     fallbacks: AtomicU64,
 }
 
-impl Rule {
-    fn refill_us(&self) -> u64 {
-        micros(self.refill)
-    }
+/// The address cannot be that of a Redis. It is not repeated here, for it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the Redis address cannot be read; it has the form redis://user:password@host:6379/0, rediss://... for TLS, or \
+     unix:/path"
+)]
+pub struct BadUrl;
 
-    /// From empty to full.
-    fn full_after_us(&self) -> u64 {
-        self.refill_us().saturating_mul(u64::from(self.burst))
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls that this process answered although there should be a Redis. Grows for ever.
+    pub fallbacks: u64,
+    /// Calls that Redis did not answer, or not in time, or not with sense. Grows for ever.
+    pub redis_errors: u64,
+    /// `None`: there should be no Redis.
+    pub is_redis_away: Option<bool>,
+    /// Buckets in this process that are not full.
+    pub buckets: usize,
+    /// Marks in this process.
+    pub marks: usize,
 }
 
 impl Limiter {
-    /// Does not wait for Redis: absent, it is asked again and again.
+    /// Without an address, the limits are this process's alone. A Redis that does not answer is no error: calls are
+    /// answered here until it does. Its background task runs on the tokio runtime that this is called on, or else on that
+    /// of the first call.
     pub fn open(redis_url: Option<&str>, clock: Arc<dyn Clock>) -> Result<Self, BadUrl> {
-        let redis = redis_url.map(RedisLimits::open).transpose()?;
-        let limiter = Self {
+        let remote = redis_url.map(Remote::open).transpose()?;
+        Ok(Self {
             shared: Arc::new(Shared {
-                memory: MemoryLimits::new(clock, memory::ENTRIES_MAX),
-                is_away: AtomicBool::new(redis.is_some()),
-                redis,
+                memory: Memory::new(ENTRIES_MAX, clock),
+                remote,
                 fallbacks: AtomicU64::new(0),
             }),
-        };
-        if limiter.shared.redis.is_some() {
-            limiter.wait_for_redis(true);
+        })
+    }
+
+    /// Takes a token of this key, if there is one. A call that Redis did not answer in time may have taken one there.
+    pub async fn take(&self, rule: &Rule, key: [u8; 16]) -> Verdict {
+        match self.ask(|remote| remote.take(rule, key)).await {
+            Some(verdict) => verdict,
+            None => self.shared.memory.take(rule, key),
         }
-        Ok(limiter)
     }
 
-    /// Takes a token.
-    pub async fn take(&self, rule: &Rule, key: Key) -> Verdict {
-        if let Some(redis) = self.redis() {
-            match redis.take(rule, key).await {
-                Ok(verdict) => return verdict,
-                Err(error) => self.redis_is_gone(&error),
-            }
+    /// Returns one token: what was tried turned out to be good.
+    pub async fn give_back(&self, rule: &Rule, key: [u8; 16]) {
+        if self
+            .ask(|remote| remote.give_back(rule, key))
+            .await
+            .is_none()
+        {
+            self.shared.memory.give_back(rule, key);
         }
-        self.count_fallback();
-        self.shared.memory.take(rule, key)
     }
 
-    /// Puts a token back: what it was taken for turned out to be right.
-    pub async fn give_back(&self, rule: &Rule, key: Key) {
-        if let Some(redis) = self.redis() {
-            match redis.give_back(rule, key).await {
-                Ok(()) => return,
-                Err(error) => self.redis_is_gone(&error),
-            }
+    /// The bucket is full again.
+    pub async fn forget(&self, rule: &Rule, key: [u8; 16]) {
+        if self.ask(|remote| remote.forget(rule, key)).await.is_none() {
+            self.shared.memory.forget(rule, key);
         }
-        self.shared.memory.give_back(rule, key);
     }
 
-    /// Fills the bucket.
-    pub async fn forget(&self, rule: &Rule, key: Key) {
-        if let Some(redis) = self.redis() {
-            match redis.forget(rule, key).await {
-                Ok(()) => return,
-                Err(error) => self.redis_is_gone(&error),
-            }
+    /// Marks the key in this set for so long, also if it was marked for longer. A `ttl` of zero takes the mark away.
+    pub async fn mark(&self, set: &'static str, key: [u8; 16], ttl: Duration) {
+        if self
+            .ask(|remote| remote.mark(set, key, ttl))
+            .await
+            .is_none()
+        {
+            self.shared.memory.mark(set, key, ttl);
         }
-        self.shared.memory.forget(rule, key);
     }
 
-    /// Remembers the key for a while.
-    pub async fn mark(&self, set: &'static str, key: Key, ttl: Duration) {
-        if let Some(redis) = self.redis() {
-            match redis.mark(set, key, ttl).await {
-                Ok(()) => return,
-                Err(error) => self.redis_is_gone(&error),
-            }
+    pub async fn is_marked(&self, set: &'static str, key: [u8; 16]) -> bool {
+        match self.ask(|remote| remote.is_marked(set, key)).await {
+            Some(is_marked) => is_marked,
+            None => self.shared.memory.is_marked(set, key),
         }
-        self.shared.memory.mark(set, key, ttl);
     }
 
-    pub async fn is_marked(&self, set: &'static str, key: Key) -> bool {
-        if let Some(redis) = self.redis() {
-            match redis.is_marked(set, key).await {
-                Ok(marked) => return marked,
-                Err(error) => self.redis_is_gone(&error),
-            }
+    /// Waits until Redis is there, for so long at most. True at once if there should be none.
+    pub async fn wait_for_redis(&self, within: Duration) -> bool {
+        match &self.shared.remote {
+            None => true,
+            Some(remote) => remote.wait_until_there(within).await,
         }
-        self.shared.memory.is_marked(set, key)
     }
 
-    /// How often the process decided alone although a Redis is configured.
-    pub fn fallbacks(&self) -> u64 {
-        self.shared.fallbacks.load(Ordering::Relaxed)
+    pub fn counters(&self) -> Counters {
+        let Shared { memory, remote, .. } = &*self.shared;
+        Counters {
+            fallbacks: self.shared.fallbacks.load(Ordering::Relaxed),
+            redis_errors: remote.as_ref().map_or(0, |it| it.errors()),
+            is_redis_away: remote.as_ref().map(|it| it.is_away()),
+            buckets: memory.buckets(),
+            marks: memory.marks(),
+        }
     }
 
-    fn count_fallback(&self) {
-        if self.shared.redis.is_some() {
+    /// `None`: this process answers.
+    async fn ask<'a, T, Asked>(
+        &'a self,
+        question: impl FnOnce(&'a Arc<Remote>) -> Asked,
+    ) -> Option<T>
+    where
+        Asked: Future<Output = Option<T>> + 'a,
+    {
+        let remote = self.shared.remote.as_ref()?;
+        let answer = question(remote).await;
+        if answer.is_none() {
             self.shared.fallbacks.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Redis, unless it is known to be away.
-    fn redis(&self) -> Option<&RedisLimits> {
-        let redis = self.shared.redis.as_ref();
-        redis.filter(|_| !self.shared.is_away.load(Ordering::Relaxed))
-    }
-
-    fn redis_is_gone(&self, error: &::redis::RedisError) {
-        if !self.shared.is_away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "Redis is away; the limits of this process count until it is back");
-            self.wait_for_redis(false);
-        }
-    }
-
-    /// One task at a time; it ends when Redis answers or the last handle is gone.
-    fn wait_for_redis(&self, is_start: bool) {
-        let shared = Arc::downgrade(&self.shared);
-        tokio::spawn(async move {
-            let mut told = !is_start;
-            loop {
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let Some(redis) = &shared.redis else { return };
-                match redis.ping().await {
-                    Ok(()) => {
-                        shared.is_away.store(false, Ordering::Relaxed);
-                        tracing::info!("Redis answers; limits are kept there");
-                        return;
-                    }
-                    Err(error) if !told => {
-                        tracing::warn!(%error, "Redis does not answer; the limits of this process count until it does");
-                        told = true;
-                    }
-                    Err(_still_away) => {}
-                }
-                drop(shared);
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
-            }
-        });
+        answer
     }
 }
 
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+impl fmt::Debug for Limiter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Limiter")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -104,6 +104,18 @@ async fn make(store: &Store, account: Account) {
         .expect("an account");
 }
 
+async fn open(store: &Store, session: Session) {
+    make_if_missing(store, session.account).await;
+    let opened = store.database.open_session(session, 0).await;
+    assert!(opened.expect("an answer"));
+}
+
+async fn make_if_missing(store: &Store, id: BuyerId) {
+    let account = Account::nameless(id, "buyer", at(100));
+    let made = store.database.create_accounts(vec![account]);
+    made.await.expect("an account");
+}
+
 async fn sign_up(store: &Store, account: Account, letter_id: u128) -> SignedUp {
     let (code, letter) = (code(account.id), letter(account.id, letter_id));
     let signed_up = store.database.sign_up(account, code, letter, at(50));
@@ -288,10 +300,7 @@ fn a_code_used_twice_at_once_is_good_once() {
 fn a_refresh_token_is_exchanged_once() {
     on_each_engine(async |store| {
         let database = &store.database;
-        database
-            .open_session(session(5, KIM))
-            .await
-            .expect("a session");
+        open(store, session(5, KIM)).await;
         let rotate = |old: u8, new: u8| database.rotate_session(5, [old; 32], [new; 32], at(200));
         let (one, two) = tokio::join!(rotate(1, 2), rotate(1, 3));
         assert!(one.expect("an answer") ^ two.expect("an answer"));
@@ -338,20 +347,37 @@ fn a_refresh_token_is_exchanged_once() {
 }
 
 #[test]
+fn a_session_does_not_outlive_what_ended_access_before_it() {
+    on_each_engine(async |store| {
+        let database = &store.database;
+        make(store, verified(KIM, 1, 1)).await;
+        open(store, session(5, KIM)).await;
+        let suspended = database.suspend(KIM, at(200), chain(), event("suspended"));
+        suspended.await.expect("an answer");
+        for epoch in [0, 1] {
+            let opened = database.open_session(session(6, KIM), epoch).await;
+            assert!(!opened.expect("an answer"), "suspended");
+        }
+        let reinstated = database.reinstate(KIM, at(300), chain(), event("reinstated"));
+        reinstated.await.expect("an answer");
+        let stale = database.open_session(session(6, KIM), 0).await;
+        assert!(!stale.expect("an answer"), "checked before");
+        let fresh = database.open_session(session(6, KIM), 2).await;
+        assert!(fresh.expect("an answer"));
+        let nobody = database.open_session(session(7, LEE), 0).await;
+        assert!(!nobody.expect("an answer"));
+    });
+}
+
+#[test]
 fn a_new_password_ends_the_other_sessions_and_is_told() {
     on_each_engine(async |store| {
         let database = &store.database;
         make(store, verified(KIM, 1, 1)).await;
         for id in [5, 6] {
-            database
-                .open_session(session(id, KIM))
-                .await
-                .expect("a session");
+            open(store, session(id, KIM)).await;
         }
-        database
-            .open_session(session(7, LEE))
-            .await
-            .expect("a session");
+        open(store, session(7, LEE)).await;
         let new = |id| NewPassword {
             account: KIM,
             hash: "new".into(),
@@ -470,10 +496,7 @@ fn an_erased_account_keeps_its_id_and_nothing_else() {
     on_each_engine(async |store| {
         let database = &store.database;
         make(store, verified(KIM, 1, 1)).await;
-        database
-            .open_session(session(5, KIM))
-            .await
-            .expect("a session");
+        open(store, session(5, KIM)).await;
         database
             .send_code(code(KIM), letter(KIM, 1))
             .await
@@ -630,35 +653,5 @@ fn events_that_come_at_once_are_numbered_without_gaps() {
         assert_eq!(check.expect("a read"), None);
         let all = store.database.account_events(u64::MAX, 100).await;
         assert_eq!(all.expect("a read").len(), 20);
-    });
-}
-
-#[test]
-fn a_letter_is_carried_by_one() {
-    on_each_engine(async |store| {
-        let database = &store.database;
-        make(store, verified(KIM, 1, 1)).await;
-        database.put_letter(letter(KIM, 1)).await.expect("kept");
-        database.put_letter(letter(LEE, 2)).await.expect("kept");
-        let due = async |now| database.due_letters(at(now), 10).await.expect("a read");
-        assert!(due(99).await.is_empty());
-        let letters = due(100).await;
-        assert_eq!(letters.len(), 2);
-        assert_eq!(letters[0].data_key, Some(vec![1; 60]));
-        assert_eq!(letters[1].data_key, None, "there is no such account");
-        let claim = || database.claim_letter(1, 0, at(500));
-        let (one, two) = tokio::join!(claim(), claim());
-        assert!(one.expect("an answer") ^ two.expect("an answer"));
-        assert_eq!(due(499).await.len(), 1);
-        let again = due(500).await;
-        assert_eq!(
-            again.iter().map(|it| (it.id, it.tries)).collect::<Vec<_>>(),
-            [(2, 0), (1, 1)]
-        );
-        database.delete_letter(2).await.expect("deleted");
-        assert_eq!(
-            database.next_letter_at().await.expect("a read"),
-            Some(at(500))
-        );
     });
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod bench;
 mod histories;
+mod mail_outbox;
 mod migrating;
 mod outages;
 mod proxy;

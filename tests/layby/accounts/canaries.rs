@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Canaries, Key, Person, PostOffice, Postbox, Redis, Sale, Shop, Store, line, on_each_database,
-    text,
+    Canaries, Key, MailServer, Person, Postbox, Redis, Sale, Shop, Store, Tls, line,
+    on_each_database, text,
 };
 
 on_each_database! {
@@ -78,7 +78,7 @@ impl Words {
 }
 
 fn nothing_personal_is_found_anywhere(store: Store) {
-    let (Some(mut post), Some(redis)) = (PostOffice::start(), Redis::start()) else {
+    let (Some(mut post), Some(redis)) = (MailServer::start(Tls::None), Redis::start()) else {
         return;
     };
     let (mail_url, redis_url) = (post.url(), redis.url());

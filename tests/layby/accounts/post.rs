@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Person, PostOffice, Postbox, Redis, Shop, Store, on_each_database, pause};
+use crate::support::{
+    MailServer, Person, Postbox, Redis, Shop, Store, Tls, on_each_database, pause,
+};
 
 on_each_database! {
     the_whole_walk_with_a_mail_server_and_redis,
@@ -11,7 +13,7 @@ on_each_database! {
 }
 
 fn the_whole_walk_with_a_mail_server_and_redis(store: Store) {
-    let (Some(post), Some(redis)) = (PostOffice::start(), Redis::start()) else {
+    let (Some(post), Some(redis)) = (MailServer::start(Tls::None), Redis::start()) else {
         return;
     };
     let (mail_url, redis_url) = (post.url(), redis.url());
@@ -21,7 +23,7 @@ fn the_whole_walk_with_a_mail_server_and_redis(store: Store) {
 }
 
 fn letters_wait_for_the_mail_server_and_come_once(store: Store) {
-    let Some(mut post) = PostOffice::start() else {
+    let Some(mut post) = MailServer::start(Tls::None) else {
         return;
     };
     let url = post.url();
@@ -67,7 +69,7 @@ fn letters_wait_for_the_mail_server_and_come_once(store: Store) {
 }
 
 fn letters_survive_a_crash_of_the_shop(store: Store) {
-    let Some(mut post) = PostOffice::start() else {
+    let Some(mut post) = MailServer::start(Tls::None) else {
         return;
     };
     let url = post.url();
@@ -85,7 +87,7 @@ fn letters_survive_a_crash_of_the_shop(store: Store) {
 
 #[test]
 fn a_letter_of_one_is_not_sent_to_another() {
-    let Some(mut post) = PostOffice::start() else {
+    let Some(mut post) = MailServer::start(Tls::None) else {
         return;
     };
     let url = post.url();

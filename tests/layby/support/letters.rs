@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Shop, eventually};
+use super::{MailServer, ReceivedLetter, Shop, eventually};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
@@ -65,6 +65,17 @@ impl Outbox {
         Self {
             folder: folder.to_owned(),
         }
+    }
+}
+
+impl Postbox for MailServer {
+    fn letters_to(&self, address: &str) -> Vec<Letter> {
+        let letters = Self::letters_to(self, address).into_iter();
+        let plain = |letter: ReceivedLetter| Letter {
+            subject: letter.subject,
+            text: letter.text,
+        };
+        letters.map(plain).collect()
     }
 }
 

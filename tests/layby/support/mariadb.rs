@@ -128,7 +128,7 @@ fn daemon() -> Option<PathBuf> {
 }
 
 /// Free at this moment.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

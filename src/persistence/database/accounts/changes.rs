@@ -155,8 +155,9 @@ impl Database {
     ) -> Result<u64, Error> {
         self.with_event(chain, event, move |connection| {
             async move {
-                sessions::revoke_all_of(connection, id, None, now).await?;
+                // The row of the account first: who opens a session at this moment waits for it, or is seen.
                 raise_epoch(connection, id, now).await?;
+                sessions::revoke_all_of(connection, id, None, now).await?;
                 Ok((epoch_of(connection, id).await?, true))
             }
             .boxed()
@@ -278,11 +279,11 @@ async fn after_new_password(
 }
 
 async fn erase(connection: &mut AnyConnection, id: BuyerId, now: Timestamp) -> Result<(), Error> {
+    clear(connection, id, now).await?;
     sessions::delete_all_of(connection, id).await?;
     codes::delete_all_of(connection, id).await?;
     mail_outbox::delete_all_of(connection, id).await?;
-    addresses::delete_all_of(connection, id).await?;
-    clear(connection, id, now).await
+    addresses::delete_all_of(connection, id).await
 }
 
 async fn clear(connection: &mut AnyConnection, id: BuyerId, now: Timestamp) -> Result<(), Error> {

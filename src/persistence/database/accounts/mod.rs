@@ -180,6 +180,14 @@ impl Database {
             .await
     }
 
+    /// Whether the account had no data key, and so has this one now.
+    pub async fn set_first_data_key(&self, id: BuyerId, wrapped: Vec<u8>) -> Result<bool, Error> {
+        self.write(move |connection| {
+            async move { set_first_data_key(connection, id, wrapped).await }.boxed()
+        })
+        .await
+    }
+
     /// Whether the key was still `old`, and so is now `new`.
     pub async fn replace_data_key(
         &self,
@@ -223,6 +231,26 @@ async fn insert_missing(
     let mut transaction = connection.begin_with(engine.begin_write()).await?;
     insert.run(&mut transaction, accounts, put).await?;
     Ok(transaction.commit().await?)
+}
+
+/// Acts on one account take turns until their transactions end. On `SQLite` all writers do anyway.
+pub(super) async fn lock(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    id: BuyerId,
+) -> Result<(), Error> {
+    if engine == Engine::MySql {
+        sqlx::query(
+            "SELECT id
+             FROM accounts
+             WHERE id = ?
+             FOR UPDATE",
+        )
+        .bind(id.to_bytes().to_vec())
+        .fetch_optional(connection)
+        .await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn by_id(
@@ -295,6 +323,25 @@ async fn data_keys(
         Ok((BuyerId::new(columns.id()?), columns.bytes()?.to_vec()))
     };
     rows.iter().map(read).collect()
+}
+
+async fn set_first_data_key(
+    connection: &mut AnyConnection,
+    id: BuyerId,
+    wrapped: Vec<u8>,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE accounts
+         SET data_key = ?
+         WHERE id = ?
+           AND data_key IS NULL
+           AND erased_at IS NULL",
+    )
+    .bind(wrapped)
+    .bind(id.to_bytes().to_vec())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 async fn replace_data_key(
