@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["gateways/mail/", "mail/", "accounts/fields.rs"],
     ),
     ("redis::", &["persistence/limits/"]),
-    ("aes_gcm::", &["accounts/vault/"]),
+    ("aes_gcm::", &["accounts/vault/", "secrets/"]),
     ("argon2::", &["accounts/passwords/"]),
     (
         "crate::persistence::journal",

@@ -1,4 +1,4 @@
--- Accounts. What is personal is sealed with the account's own data key, which data_key holds wrapped; names and addresses
+-- Accounts. What is personal is sealed with the account's own data key, which data_key holds wrapped. Names and addresses
 -- are found by keyed hashes, never by the words. An erased account has no data key. access_epoch grows whenever tokens
 -- that were given out before must no longer be good.
 CREATE TABLE IF NOT EXISTS accounts (
