@@ -90,8 +90,13 @@ impl Board {
     ) {
         self.placed.insert(key.get());
         for product in products {
-            self.placed.insert(in_hand_mark(buyer, product));
+            self.note_in_hand(buyer, product);
         }
+    }
+
+    /// Somebody holds units, or is offered some.
+    pub(crate) fn note_in_hand(&self, buyer: BuyerId, product: ProductId) {
+        self.placed.insert(in_hand_mark(buyer, product));
     }
 }
 

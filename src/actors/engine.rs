@@ -11,8 +11,8 @@ use super::board::Board;
 use super::inbox::{Counters, Envelope, Shared};
 use super::lane::{Lane, Port};
 use super::message::{
-    Answer, Command, PaymentReply, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo, StartPayment,
-    Viewer,
+    Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
+    StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
@@ -121,6 +121,38 @@ impl Engine {
         }
     }
 
+    /// Gives the place, and whether it is new.
+    pub async fn join_waitlist(
+        &self,
+        product: ProductId,
+        buyer: BuyerId,
+        quantity: Quantity,
+    ) -> Result<(Place, bool), Refusal> {
+        let command = Command::JoinWaitlist {
+            product,
+            buyer,
+            quantity,
+        };
+        match self.ask(command).await? {
+            Reply::Joined(place, is_new) => Ok((*place, is_new)),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Gives up an offer, too. Who is not on the list is none the less off it.
+    pub async fn leave_waitlist(&self, product: ProductId, buyer: BuyerId) -> Result<(), Refusal> {
+        let command = Command::LeaveWaitlist { product, buyer };
+        self.ask(command).await.map(drop)
+    }
+
+    /// The buyer's places, by the id of the product.
+    pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<Place>, Refusal> {
+        match self.ask(Command::ReadWaitlists { buyer }).await? {
+            Reply::Places(places) => Ok(places),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
     /// Makes the actor of a product crash in mid-change.
     #[doc(hidden)]
     pub async fn break_product(&self, product: ProductId) -> Answer {
@@ -185,7 +217,7 @@ impl Engine {
         {
             return Ok(());
         }
-        snapshot.check_stock(quantity)
+        snapshot.check_stock(quantity, 0)
     }
 }
 

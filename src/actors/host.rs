@@ -252,6 +252,9 @@ impl EngineActor {
             let products = placed.lines.iter().map(|line| line.product);
             board.note_placed(placed.key, placed.buyer, products);
         }
+        for (buyer, product) in self.turn.offered.drain(..) {
+            board.note_in_hand(buyer, product);
+        }
         for (product, ()) in self.turn.touched.drain() {
             // A product that crashed in mid-change shows what was durable until it is rebuilt.
             if self.cell.is_product_broken(product) {
@@ -513,9 +516,16 @@ impl Concerned {
             | Command::RecordRefund { order, .. }
             | Command::DeferRefund { order } => Self::order(*order),
             Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
-            Command::ChangeProduct { product, .. } | Command::BreakProduct(product) => Self {
+            Command::ChangeProduct { product, .. }
+            | Command::JoinWaitlist { product, .. }
+            | Command::LeaveWaitlist { product, .. }
+            | Command::BreakProduct(product) => Self {
                 order: None,
                 products: smallvec![*product],
+            },
+            Command::ReadWaitlists { .. } => Self {
+                order: None,
+                products: SmallVec::new(),
             },
         }
     }

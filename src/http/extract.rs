@@ -56,6 +56,10 @@ pub struct IdempotencyKey(String);
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct BodyIfAny<T>(pub Option<T>);
+
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
 pub struct Object<T>(pub T);
@@ -124,11 +128,30 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             if !json {
                 return Err(unsupported_media_type());
             }
-            if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-                return Err(too_large());
-            }
-            let body = read_in_time(payload).await?;
+            let body = read_announced(announced, payload).await?;
             parse_json(&body).map(|Object(body)| Self(body))
+        }
+        .boxed_local()
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request.headers());
+        let announced = announced_length(request.headers());
+        let payload = payload.take();
+        async move {
+            let body = read_announced(announced, payload).await?;
+            if body.is_empty() {
+                return Ok(Self(None));
+            }
+            if !json {
+                return Err(unsupported_media_type());
+            }
+            parse_json(&body).map(|Object(body)| Self(Some(body)))
         }
         .boxed_local()
     }
@@ -322,6 +345,14 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// What is announced to be too long is not even begun.
+async fn read_announced(announced: Option<usize>, payload: Payload) -> Result<BytesMut, Problem> {
+    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    read_in_time(payload).await
 }
 
 /// Most bodies are there when their head is; only the others need a timer.

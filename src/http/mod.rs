@@ -16,6 +16,7 @@ pub mod payments;
 pub mod problem;
 pub mod products;
 mod server;
+pub mod waitlist;
 pub mod wire;
 mod words;
 
@@ -42,6 +43,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(orders::configure)
         .configure(payments::configure)
         .configure(products::configure)
+        .configure(waitlist::configure)
         .configure(auth::configure)
         .configure(me::configure)
         .configure(addresses::configure)

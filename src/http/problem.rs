@@ -375,6 +375,10 @@ impl From<Rejection> for Problem {
             | Rejection::Closed(_)
             | Rejection::LimitReached { .. }
             | Rejection::CurrencyMismatch
+            | Rejection::StillAvailable { .. }
+            | Rejection::AlreadyWaiting { .. }
+            | Rejection::WaitlistFull { .. }
+            | Rejection::TooManyWaitlists { .. }
             | Rejection::HoldExpired { .. }
             | Rejection::OrderCancelled
             | Rejection::AlreadyPaid
@@ -448,8 +452,45 @@ fn buying(rejection: Rejection) -> Problem {
             format!("an order takes at most {attempts_max} attempts"),
         )
         .with("attempts_max", attempts_max),
-        other => buying_plainly(&other),
+        other => waiting(&other).unwrap_or_else(|| buying_plainly(&other)),
     }
+}
+
+/// What stands in the way of somebody who wants to wait.
+fn waiting(rejection: &Rejection) -> Option<Problem> {
+    Some(match *rejection {
+        Rejection::StillAvailable { product, available } => Problem::conflict(
+            "still_available",
+            "Nothing to wait for",
+            "units are available; place an order",
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("available", available),
+        Rejection::AlreadyWaiting { product, quantity } => Problem::conflict(
+            "already_waiting",
+            "On the list already",
+            format!("you wait for {quantity}; leave the list first to wait for another number"),
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("quantity", quantity),
+        Rejection::WaitlistFull {
+            product,
+            waiters_max,
+        } => Problem::conflict(
+            "waitlist_full",
+            "The waitlist is full",
+            format!("{waiters_max} people wait already"),
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("waiters_max", waiters_max),
+        Rejection::TooManyWaitlists { waitlists_max } => Problem::conflict(
+            "too_many_waitlists",
+            "On too many waitlists",
+            format!("a person is on at most {waitlists_max} waitlists; leave one first"),
+        )
+        .with("waitlists_max", waitlists_max),
+        _ => return None,
+    })
 }
 
 /// Refusals without numbers.

@@ -117,7 +117,9 @@ pub struct ProductView {
     pub available: u64,
     /// Live holds that may give units back.
     pub holds: u64,
-    /// When the first of them ends.
+    /// People on the waitlist: as long as there are any, they are offered units first.
+    pub waiting: u64,
+    /// When the first hold or offer ends.
     pub earliest_deadline: Option<String>,
     pub server_time: String,
 }
@@ -147,6 +149,9 @@ pub struct SaleView {
     /// Units to be withdrawn as soon as they come free.
     pub withdrawal_pending: u64,
     pub holds: u64,
+    /// People on the waitlist without an offer, and with one.
+    pub waiting: u64,
+    pub offers: u64,
     pub earliest_deadline: Option<String>,
     pub window: Option<WindowView>,
     pub server_time: String,
@@ -308,9 +313,10 @@ impl ProductView {
             image_url: details.image_url.as_deref().map(Into::into),
             price: Money::view(details.price),
             window: WindowView::view(snapshot, now),
-            availability: availability_word(snapshot.stock.availability()),
-            available: snapshot.stock.available,
+            availability: availability_word(snapshot.availability()),
+            available: snapshot.free_units(),
             holds: snapshot.holds,
+            waiting: snapshot.waiting + snapshot.offers,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             server_time: rfc3339(now),
         }
@@ -349,6 +355,8 @@ impl SaleView {
             withdrawn: stock.withdrawn,
             withdrawal_pending: stock.withdrawal_pending,
             holds: snapshot.holds,
+            waiting: snapshot.waiting,
+            offers: snapshot.offers,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             window: WindowView::view(snapshot, now),
             server_time: rfc3339(now),

@@ -43,7 +43,7 @@ impl Cell {
         start: &StartPayment,
         turn: &mut Turn,
     ) -> Result<AttemptId, Refusal> {
-        let busy = self.payments_pending >= self.payments_pending_max;
+        let busy = self.payments_pending >= self.limits.payments_pending_max;
         let order = self.touch_order(start.order, Viewer::Buyer(start.buyer), turn)?;
         if let Some(known) = order.attempt_by_key(start.key) {
             if known.fingerprint != start.fingerprint {

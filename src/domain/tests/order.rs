@@ -42,6 +42,7 @@ fn placed() -> Order {
             at: at(0),
             deadline: at(60),
             lines: vec![line],
+            offers: vec![],
         },
     )
 }

@@ -111,9 +111,8 @@ const DETAILS: &str =
     "04000000 4c616d70 06000000 eb9ea8ed9484 01 01000000 75 ac26000000000000 4b5257";
 const WINDOW: &str = "0403020100000000 01 0500000000000000 01 01 02000000 00a3e11100000000";
 
-#[test]
-fn a_placed_order() {
-    let placed = OrderPlaced {
+fn placed() -> OrderPlaced {
+    OrderPlaced {
         order: OrderId::new(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         buyer: BuyerId::new(2),
         key: KeyHash::new(3),
@@ -126,14 +125,65 @@ fn a_placed_order() {
             quantity: Quantity::new(2).expect("a quantity"),
             unit_price: money(),
         }],
+        offers: Vec::new(),
+    }
+}
+
+const PLACED: &str = "100f0e0d0c0b0a090807060504030201 02000000000000000000000000000000 \
+                      03000000000000000000000000000000 0400000000000000 0403020100000000 0600000000000000 \
+                      01 05000000000000000000000000000000 01000000 \
+                      07000000000000000000000000000000 02000000 ac26000000000000 4b5257";
+
+#[test]
+fn a_placed_order() {
+    check(Event::OrderPlaced(placed()), &format!("0102 {PLACED}"));
+}
+
+#[test]
+fn an_order_placed_from_an_offer() {
+    let taken = OfferTaken {
+        product: ProductId::new(7),
+        units: Quantity::new(1).expect("a quantity"),
     };
+    let offers = vec![taken];
     check(
-        Event::OrderPlaced(placed),
-        "0102 100f0e0d0c0b0a090807060504030201 02000000000000000000000000000000 \
-         03000000000000000000000000000000 0400000000000000 0403020100000000 0600000000000000 \
-         01 05000000000000000000000000000000 01000000 \
-         07000000000000000000000000000000 02000000 ac26000000000000 4b5257",
+        Event::OrderPlaced(OrderPlaced { offers, ..placed() }),
+        &format!("0105 {PLACED} 01000000 07000000000000000000000000000000 01000000"),
     );
+}
+
+#[test]
+fn changes_of_a_waitlist() {
+    let buyer = BuyerId::new(2);
+    let quantity = Quantity::new(3).expect("a quantity");
+    let deadline = Timestamp::from_micros(6);
+    let offers = vec![(buyer, quantity)];
+    let buyer_bytes = "02000000000000000000000000000000";
+    let changes = [
+        (
+            WaitlistChange::Joined { buyer, quantity },
+            format!("01 {buyer_bytes} 03000000"),
+        ),
+        (WaitlistChange::Left { buyer }, format!("02 {buyer_bytes}")),
+        (
+            WaitlistChange::Offered { offers, deadline },
+            format!("03 0600000000000000 01000000 {buyer_bytes} 03000000"),
+        ),
+        (
+            WaitlistChange::Lapsed { buyer },
+            format!("04 {buyer_bytes}"),
+        ),
+    ];
+    for (change, golden) in changes {
+        let event = Event::WaitlistChanged {
+            product: ProductId::new(0x0c),
+            at: at(),
+            change,
+            postings: Vec::new(),
+        };
+        let head = "0106 0c000000000000000000000000000000 0403020100000000";
+        check(event, &format!("{head} {golden} 00000000"));
+    }
 }
 
 #[test]

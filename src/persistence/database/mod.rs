@@ -6,13 +6,13 @@
 //! | `migrate.rs` | the tables, and the lock under which they are made |
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
-//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
+//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!
-//! **Invariant:** only the projection writes products, orders, lines, attempts, the audit log and the position.
+//! **Invariant:** only the projection writes products, orders, lines, attempts, waitlists, the audit log and the position.
 //!
 //! Deliberately absent: any rule of the business. The projection folds events with the code of the domain and copies
 //! whole rows, so SQL never works out a state.
@@ -38,6 +38,7 @@ mod position;
 mod products;
 mod sessions;
 mod verify;
+mod waitlist;
 mod words;
 mod writer;
 

@@ -32,6 +32,7 @@ fn placed(dice: &mut Dice, product: ProductId, number: u64) -> Event {
                 currency: Currency::parse("KRW").expect("a currency"),
             },
         }],
+        offers: Vec::new(),
     })
 }
 

@@ -105,7 +105,9 @@ fn each_act_of_an_admin_is_in_the_audit_log_once() {
                 Event::ProductChanged {
                     product, at, mark, ..
                 } => Some((position, product, at, mark)),
-                Event::OrderPlaced(_) | Event::OrderChanged { .. } => None,
+                Event::OrderPlaced(_)
+                | Event::OrderChanged { .. }
+                | Event::WaitlistChanged { .. } => None,
             })
             .collect();
         let logged: Vec<_> = entries

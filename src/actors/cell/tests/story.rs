@@ -8,6 +8,7 @@
 //! | `bank takes A`, `bank declines A` | the outcome of A's last attempt; `A#1` is the first one |
 //! | `bank is slow with A`, `bank never heard of A`, `bank refunds A` | what the payment actor reports |
 //! | `A cancels`, `B cancels A`, `A looks`, `B looks at A` | of A's last order |
+//! | `A waits 1`, `A leaves`, `A asks` | the waitlist of the first goods |
 //! | `A returns`, `shop ships A`, `shop delivers A`, `shop accepts A` | after the sale |
 //! | `shop sets 5`, `shop pauses`, `shop wants 10 for lamp`, `shop deletes` | the admin |
 //! | `5 s`, `5 us`, `timer` | time passes; nothing is swept until the timer runs |
@@ -15,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{AfterSale, Errand, Expected};
+use super::model::{AfterSale, Errand, Expected, Told};
 use super::world::World;
 use super::{buyer, krw, product};
 use crate::actors::message::{
@@ -59,7 +60,7 @@ impl Story {
     /// `lamp 1, chair 2; limit 1, hold 60, opens 10, closes 100, withdraws returns`: goods, then the terms of all of them.
     fn set(setting: &str) -> Self {
         let mut story = Self {
-            world: World::new(1_000, START),
+            world: World::new(super::limits(1_000), START),
             goods: Vec::new(),
             orders: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -130,6 +131,9 @@ impl Story {
             [who, "repeats", "as", units] => self.repeat(who, number(units)),
             [who, "pays"] => self.pay(who),
             [who, "pays", "again"] => self.pay_again(who),
+            [who, "waits", units] => self.wait(who, number(units)),
+            [who, "leaves"] => self.leave(who),
+            [who, "asks"] => self.tell(who, Command::ReadWaitlists { buyer: person(who) }),
             [who, "cancels"] => self.cancel(who, who),
             [who, "cancels", whose] => self.cancel(who, whose),
             [who, "looks"] => self.look(who, who),
@@ -233,6 +237,23 @@ impl Story {
                 buyer: person(who),
             },
         );
+    }
+
+    fn wait(&mut self, who: &str, units: u32) {
+        let command = Command::JoinWaitlist {
+            product: self.product(&self.goods[0]),
+            buyer: person(who),
+            quantity: Quantity::new(units).unwrap(),
+        };
+        self.tell(who, command);
+    }
+
+    fn leave(&mut self, who: &str) {
+        let command = Command::LeaveWaitlist {
+            product: self.product(&self.goods[0]),
+            buyer: person(who),
+        };
+        self.tell(who, command);
     }
 
     fn look(&mut self, who: &str, whose: &str) {
@@ -344,6 +365,11 @@ impl Story {
         let told = match answer {
             Expected::Done => return None,
             Expected::Product(..) => return None,
+            Expected::Joined(told, _) => place(told),
+            Expected::Places(places) => match places.as_slice() {
+                [told] => place(told),
+                _ => format!("on {} lists", places.len()),
+            },
             Expected::Orders(orders) => format!("{} orders", orders.len()),
             Expected::Order {
                 id,
@@ -404,6 +430,12 @@ impl Story {
             Refusal::Rejected(Rejection::HasCommittedUnits { held, sold }) => {
                 format!("{held} held, {sold} sold")
             }
+            Refusal::Rejected(Rejection::StillAvailable { available, .. }) => {
+                format!("{available} still available")
+            }
+            Refusal::Rejected(Rejection::AlreadyWaiting { quantity, .. }) => {
+                format!("waits for {quantity} already")
+            }
             Refusal::Rejected(Rejection::Paused(_)) => "paused".to_owned(),
             Refusal::Rejected(Rejection::Closed(_)) => "closed".to_owned(),
             Refusal::Rejected(Rejection::NoSuchProduct(_)) => "no such product".to_owned(),
@@ -418,6 +450,7 @@ impl Story {
             let counters = [
                 (stock.available, "available"),
                 (stock.held, "held"),
+                (stock.offered, "offered"),
                 (stock.sold, "sold"),
                 (stock.returning, "returning"),
                 (stock.withdrawn, "withdrawn"),
@@ -467,6 +500,17 @@ fn person(name: &str) -> BuyerId {
 fn number(word: &str) -> u32 {
     word.parse()
         .unwrap_or_else(|_| panic!("`{word}` is no number"))
+}
+
+fn place(told: &Told) -> String {
+    match (told.position, told.offer) {
+        (Some(position), _) => format!("waits at {position} for {}", told.quantity),
+        (None, Some((units, until))) => {
+            let left = until.since(START).as_micros() / 1_000_000;
+            format!("is offered {units} until {left}")
+        }
+        (None, None) => "does not wait".to_owned(),
+    }
 }
 
 fn shortage(short: &Shortage) -> &'static str {

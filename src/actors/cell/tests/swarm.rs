@@ -9,7 +9,7 @@ use super::history::History;
 use super::marks::Marks;
 use super::replay;
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 2_500;
 const COMMANDS: u64 = 300;
 /// A rare situation that was met less often than this was hardly tried.
 const HITS_MIN: u64 = 20;
@@ -145,10 +145,15 @@ const SITUATIONS: &[&str] = &[
     "a hold ends exactly at its deadline",
     "a hold pays after closing",
     "a hold pays while the sale is paused",
+    "a join is over the limit",
+    "a join is repeated",
+    "a join is repeated for another number",
     "a late success finds a withdrawal that waits",
+    "a late success finds people who wait",
     "a late success is over the limit by now",
     "a late success is reclaimed",
     "a late success is refunded",
+    "a part of an offer is taken up",
     "a payment starts after the hold",
     "a payment starts in the last microsecond",
     "a payment's key comes back with another body",
@@ -168,6 +173,7 @@ const SITUATIONS: &[&str] = &[
     "a return is accepted after its restock was due",
     "a return is restocked",
     "a return window ends",
+    "a sale opens with units for those who wait",
     "a second payment extends nothing",
     "a second payment starts while one is under way",
     "a second success for a paid order",
@@ -180,6 +186,12 @@ const SITUATIONS: &[&str] = &[
     "a success while held again",
     "a withdrawal swallows a freed unit",
     "a withdrawal swallows part of what is freed",
+    "an offer is for fewer units than wanted",
+    "an offer is taken up",
+    "an offer is taken up while paused or closed",
+    "an offer is taken up with free units",
+    "an offer lapses",
+    "an offer lapses for the second time",
     "an order comes after closing",
     "an order comes at the instant of closing",
     "an order comes at the instant of opening",
@@ -201,6 +213,9 @@ const SITUATIONS: &[&str] = &[
     "more is asked than is available",
     "one of two refunds is done",
     "one short product refuses the whole order",
+    "somebody joins a waitlist",
+    "somebody joins while paused",
+    "somebody leaves with an offer",
     "somebody takes the last unit",
     "the cap passes while a cancel is requested",
     "the cap passes while paying",
@@ -208,10 +223,13 @@ const SITUATIONS: &[&str] = &[
     "the first payment leaves a long deadline alone",
     "the limit counts a hold that is paying",
     "the limit counts what is bought",
+    "the limit leaves somebody who waits nothing",
     "the limit names the live order",
     "the outcome of an unknown attempt",
     "the price changes under a live hold",
     "the provider gives no clear answer in time",
     "the stock is cut below what is sold",
+    "there is nothing to wait for",
     "too many payments are under way",
+    "units are offered",
 ];

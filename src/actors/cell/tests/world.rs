@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{AfterSale, Errand, Expected, Model, Recount};
+use super::model::{AfterSale, Errand, Expected, Model, Recount, Told};
 use super::replay::Cut;
-use crate::actors::cell::Cell;
-use crate::actors::message::{Answer, Command, Effect, Reply, ReplyTo};
+use crate::actors::cell::{Cell, CellLimits};
+use crate::actors::message::{Answer, Command, Effect, Place, Reply, ReplyTo};
 use crate::actors::turn::Turn;
 use crate::domain::{
     Bucket, BuyerId, Event, Order, OrderId, Posting, ProductId, Rejection, Release, Snapshot,
@@ -32,10 +32,10 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(payments_pending_max: usize, start: Timestamp) -> Self {
+    pub(super) fn new(limits: CellLimits, start: Timestamp) -> Self {
         let mut world = Self {
-            cell: Cell::new(payments_pending_max),
-            model: Model::new(payments_pending_max),
+            cell: Cell::new(limits),
+            model: Model::new(limits.payments_pending_max, limits.offer_ttl),
             journal: MemoryJournal::new(),
             cuts: Vec::new(),
             commands: 0,
@@ -158,11 +158,13 @@ impl World {
                     .expect("an order that was placed is known"),
             );
         }
-        assert_eq!(
-            self.cell.next_due(),
-            self.model.next_due(),
-            "the next thing to happen by itself"
-        );
+        if !self.model.any_left_waiting_at_closing() {
+            assert_eq!(
+                self.cell.next_due(),
+                self.model.next_due(),
+                "the next thing to happen by itself"
+            );
+        }
         if all {
             self.compare_people();
         }
@@ -217,6 +219,12 @@ impl World {
             (recount.holds, recount.earliest_deadline),
             "the holds of {id}"
         );
+        let waiting = self.model.waiting(id);
+        assert_eq!(
+            (snapshot.waiting, snapshot.offers),
+            waiting,
+            "who waits for {id}, and who has an offer"
+        );
         assert_eq!(
             (snapshot.window, snapshot.deleted, product.details.price),
             (shelf.window, shelf.deleted, shelf.price),
@@ -234,9 +242,8 @@ impl World {
     pub(super) fn compare_people(&self) {
         for product in self.cell.products() {
             let mut recount: BTreeMap<BuyerId, u64> = BTreeMap::new();
-            for paper in self.model.papers.values() {
-                let units = self.model.in_hand(product.id, paper.buyer);
-                recount.insert(paper.buyer, units);
+            for buyer in self.model.everybody() {
+                recount.insert(buyer, self.model.in_hand(product.id, buyer));
             }
             recount.retain(|_, units| *units > 0);
             let kept: BTreeMap<BuyerId, u64> = product.people().collect();
@@ -279,8 +286,20 @@ fn observed(answer: &Answer) -> Expected {
             deadline: payment.deadline,
         },
         Ok(Reply::Product(snapshot)) => Expected::Product(snapshot.id, snapshot.stock),
+        Ok(Reply::Joined(place, is_new)) => Expected::Joined(told(place), *is_new),
+        Ok(Reply::Places(places)) => Expected::Places(places.iter().map(told).collect()),
         Ok(Reply::Done) => Expected::Done,
         Err(refusal) => Expected::Refused(refusal.clone()),
+    }
+}
+
+fn told(place: &Place) -> Told {
+    let offer = place.waiter.offer;
+    Told {
+        product: place.product,
+        quantity: place.waiter.quantity.get().into(),
+        position: place.position,
+        offer: offer.map(|offer| (offer.units.get().into(), offer.deadline)),
     }
 }
 

@@ -57,7 +57,7 @@ impl Model {
                 );
                 shelf.price = patch.price.unwrap_or(shelf.price);
             }
-            ProductAct::Delete if stock.held + stock.sold + stock.returning > 0 => {
+            ProductAct::Delete if stock.held + stock.sold + stock.returning + stock.offered > 0 => {
                 self.marks
                     .hit("a product with committed units is not deleted");
                 return Err(Rejection::HasCommittedUnits {
@@ -65,10 +65,14 @@ impl Model {
                     sold: stock.sold,
                 });
             }
-            ProductAct::Delete => shelf.deleted = true,
-            ProductAct::SetStock(total) => return self.set_stock(product, &stock, *total),
-            ProductAct::Window(act, given) => return self.change_window(product, *act, *given),
+            ProductAct::Delete => {
+                shelf.deleted = true;
+                shelf.line.clear();
+            }
+            ProductAct::SetStock(total) => self.set_stock(product, &stock, *total)?,
+            ProductAct::Window(act, given) => self.change_window(product, *act, *given)?,
         }
+        self.serve(product);
         Ok(())
     }
 
@@ -92,6 +96,7 @@ impl Model {
             supplied: total,
             withdrawn: 0,
             pending: 0,
+            line: Vec::new(),
         };
         self.shelves.insert(product, shelf);
         Ok(())
@@ -106,7 +111,7 @@ impl Model {
         total: u64,
     ) -> Result<(), Rejection> {
         let shelf = self.shelves.get_mut(&product).unwrap();
-        let in_books = stock.available + stock.held + stock.sold + stock.returning;
+        let in_books = stock.available + stock.held + stock.offered + stock.sold + stock.returning;
         let in_sale = in_books - stock.withdrawal_pending;
         if total > TOTAL_MAX {
             return Err(Rejection::StockTooLarge {
