@@ -17,6 +17,7 @@ pub mod problem;
 pub mod products;
 mod server;
 pub mod wire;
+pub mod wishlist;
 mod words;
 
 use actix_web::http::StatusCode;
@@ -45,6 +46,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(auth::configure)
         .configure(me::configure)
         .configure(addresses::configure)
+        .configure(wishlist::configure)
         .configure(admin::configure)
         .configure(health::configure)
         .configure(openapi::configure)

@@ -26,3 +26,4 @@ mod orders;
 mod payments;
 mod products;
 mod rehearsal;
+mod wishlist;
