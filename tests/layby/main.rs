@@ -16,6 +16,7 @@ mod accounts;
 mod admin;
 mod bad_input;
 mod cli;
+mod contract;
 mod crash;
 mod database_away;
 mod engine;
