@@ -50,8 +50,14 @@ impl Board {
     }
 
     pub fn listing(&self, product: ProductId) -> Option<Listing> {
+        self.listing_or_deleted(product)
+            .filter(|listing| !listing.snapshot.deleted)
+    }
+
+    /// For who has known a product since before it was deleted.
+    pub fn listing_or_deleted(&self, product: ProductId) -> Option<Listing> {
         let shelf = self.shelves.read().get(&product).cloned()?;
-        Some(shelf.listing()).filter(|listing| !listing.snapshot.deleted)
+        Some(shelf.listing())
     }
 
     /// Up to `limit` products that are not deleted, oldest first, after the one named.

@@ -18,6 +18,7 @@ pub mod products;
 mod server;
 pub mod waitlist;
 pub mod wire;
+pub mod wishlist;
 mod words;
 
 use actix_web::http::StatusCode;
@@ -47,6 +48,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(auth::configure)
         .configure(me::configure)
         .configure(addresses::configure)
+        .configure(wishlist::configure)
         .configure(admin::configure)
         .configure(health::configure)
         .configure(openapi::configure)

@@ -83,12 +83,7 @@ pub async fn create(
     let address_id = body.0.address_id;
     let command = body.0.into_command(caller.id, &key)?;
     let order = place(&engine, &accounts, command, address_id).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((
-            "Location",
-            format!("/v1/orders/{}", uuid_of(order.id.get())),
-        ))
-        .json(PlacedOrder::view(&order)))
+    Ok(created(&order))
 }
 
 /// The buyer's orders, newest first.
@@ -160,6 +155,16 @@ pub async fn cancel(
     Ok(response.json(view(&accounts, &order).await?))
 }
 
+/// The answer to a request that placed an order, and to each repeat of it.
+pub(super) fn created(order: &Order) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((
+            "Location",
+            format!("/v1/orders/{}", uuid_of(order.id.get())),
+        ))
+        .json(PlacedOrder::view(order))
+}
+
 /// An order with the address that it was placed with.
 async fn view(accounts: &Accounts, order: &Order) -> Result<OrderView, Problem> {
     let mut views = views(accounts, order.buyer, std::slice::from_ref(order)).await?;
@@ -195,8 +200,8 @@ async fn views(
     Ok(orders.iter().map(view).collect())
 }
 
-/// An order with an address is placed with what the address says now.
-async fn place(
+/// The one road to an order. An order with an address is placed with what the address says now.
+pub(super) async fn place(
     engine: &Engine,
     accounts: &Accounts,
     mut command: PlaceOrder,
@@ -217,7 +222,8 @@ async fn place(
     Ok(engine.place_order(command).await?)
 }
 
-async fn placed_before(
+/// The order that this very request has made before, if it has.
+pub(super) async fn placed_before(
     engine: &Engine,
     command: &PlaceOrder,
 ) -> Result<Option<Box<Order>>, Problem> {

@@ -347,6 +347,17 @@ impl From<accounts::Refusal> for Problem {
             )
             .with("addresses_max", addresses_max),
             R::NoSuchAddress => Self::not_found("address"),
+            R::WishlistFull { lines_max } => Self::conflict(
+                "wishlist_full",
+                "The wishlist is full",
+                format!("a list has at most {lines_max} lines; remove or buy something first"),
+            )
+            .with("lines_max", lines_max),
+            R::WishlistEmpty => Self::conflict(
+                "wishlist_empty",
+                "Nothing to buy",
+                "there is nothing on the wishlist",
+            ),
             R::NoSuchAccount => Self::not_found("account"),
             R::LastAdmin => Self::conflict(
                 "last_admin",
@@ -366,7 +377,9 @@ impl From<accounts::Refusal> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NoSuchProduct(_) => Self::not_found("product"),
+            Rejection::NoSuchProduct(product) => {
+                Self::not_found("product").with("product_id", Fact::Id(product.get()))
+            }
             Rejection::NoSuchOrder => Self::not_found("order"),
             Rejection::Short(shortages) => short(&shortages),
             Rejection::KeyReused => key_reused(),

@@ -1,6 +1,7 @@
 //! The engine alone: with a clock that is moved by hand, a provider that speaks when it is told to, and an actor that
 //! is made to crash.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -21,9 +22,10 @@ use layby::persistence::database::{self, Database};
 use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
 use layby::persistence::projection::{self, Projection};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+use crate::support::Store;
 
 #[test]
 fn a_late_success_claims_its_unit_again_while_it_is_free() {
@@ -223,7 +225,6 @@ struct Stage {
     notices: mpsc::Sender<Notice>,
     projection: Projection,
     database: Database,
-    _directory: TempDir,
 }
 
 /// Takes the money at once from `card`, and says nothing about anything else until it is told to.
@@ -256,25 +257,31 @@ impl Bank {
     }
 }
 
-fn on_stage(play: impl AsyncFnOnce(&Stage)) {
-    actix_web::rt::System::new().block_on(async {
-        let stage = Stage::set_up().await;
-        play(&stage).await;
-        stage.take_down().await;
-    });
+/// Plays it on each database.
+fn on_stage(play: impl AsyncFn(&Stage)) {
+    for store in [Store::Sqlite, Store::MariaDb] {
+        if store == Store::MariaDb && !Store::has_mariadb() {
+            continue;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let tables = store.tables(directory.path());
+        actix_web::rt::System::new().block_on(async {
+            let stage = Stage::set_up(directory.path(), tables.url()).await;
+            play(&stage).await;
+            stage.take_down().await;
+        });
+    }
 }
 
 impl Stage {
-    async fn set_up() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let disk = RealDisk::create(directory.path().join("journal")).expect("a directory");
+    async fn set_up(directory: &Path, database_url: &str) -> Self {
+        let disk = RealDisk::create(directory.join("journal")).expect("a directory");
         let options = Options {
             segment_bytes: 1 << 20,
             ..Options::default()
         };
         let (journal, _) = FileJournal::open(disk, options).expect("a new journal");
-        let url = format!("sqlite://{}", directory.path().join("tables.db").display());
-        let database = Database::connect(&url, database::Options::default())
+        let database = Database::connect(database_url, database::Options::default())
             .await
             .expect("a database");
         database.migrate().await.expect("tables");
@@ -314,7 +321,6 @@ impl Stage {
             notices,
             projection,
             database,
-            _directory: directory,
         }
     }
 

@@ -7,7 +7,7 @@
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
-//! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
+//! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
@@ -39,6 +39,7 @@ mod products;
 mod sessions;
 mod verify;
 mod waitlist;
+mod wishlist;
 mod words;
 mod writer;
 
@@ -67,6 +68,7 @@ pub(crate) use orders::OrderRow;
 pub use pages::PAGE_ROWS_MAX;
 pub use sessions::Session;
 pub use verify::{diff, verify_books};
+pub use wishlist::{PutWish, Wish};
 pub(crate) use writer::Writer;
 
 /// A handle to the database; cheap to clone.

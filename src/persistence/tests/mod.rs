@@ -11,3 +11,4 @@ mod proxy;
 mod reading;
 mod shop;
 mod store;
+mod wishlist;

@@ -83,6 +83,8 @@ fn body(method: &Method, path: &str, things: &Things) -> Option<Value> {
         }
         ("POST", "/v1/me/addresses") => super::addresses::form("Somebody"),
         ("PATCH", "/v1/me/addresses/{id}") => json!({"line1": "Elsewhere", "default": true}),
+        ("PUT", "/v1/me/wishlist/{product_id}") => json!({"quantity": 1}),
+        ("POST", "/v1/me/wishlist/checkout") => json!({"address_id": things.address}),
         ("POST", "/v1/orders") => {
             json!({"lines": [line(&things.product, 1)], "address_id": things.address})
         }
@@ -158,7 +160,8 @@ fn path_to(route: &Route, things: &Things, missing: bool) -> String {
     } else {
         ""
     };
-    route.path.replace("{id}", &id).replace("{act}", "open") + query
+    let path = route.path.replace("{id}", &id).replace("{act}", "open");
+    path.replace("{product_id}", &things.product) + query
 }
 
 fn ask(caller: &Caller, route: &Route, path: &str) -> Answer {

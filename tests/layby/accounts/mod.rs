@@ -23,6 +23,8 @@ mod walk;
 
 use std::process::Command;
 
+pub(crate) use addresses::form as address_form;
+
 use crate::support::{Person, Shop, run};
 
 /// Every table as it is: all columns of all rows, as text and as bytes.
