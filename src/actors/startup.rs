@@ -15,6 +15,7 @@ use super::host::{
 };
 use super::inbox::Shared;
 use super::payment::{Effects, PaymentActor, PaymentTimes};
+use crate::calendar::Calendar;
 use crate::clock::Clock;
 use crate::domain::{Order, Product, Span};
 use crate::gateways::payment::{Notice, PaymentProvider};
@@ -63,6 +64,8 @@ pub struct EngineParts {
     pub journal: Box<dyn Journal>,
     pub live: LiveState,
     pub clock: Arc<dyn Clock>,
+    /// What a day is where the shop stands.
+    pub calendar: Arc<dyn Calendar>,
     pub provider: Arc<dyn PaymentProvider>,
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
@@ -139,7 +142,8 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         reader.as_mut(),
         journal_end,
         options.payments_pending_max,
-    )?;
+    )?
+    .with_calendar(parts.calendar);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);

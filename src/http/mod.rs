@@ -15,6 +15,7 @@ pub mod orders;
 pub mod payments;
 pub mod problem;
 pub mod products;
+pub mod returns;
 mod server;
 pub mod wire;
 mod words;
@@ -41,6 +42,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         // Paths are tried in this order: those of a sale come first.
         .configure(orders::configure)
         .configure(payments::configure)
+        .configure(returns::configure)
         .configure(products::configure)
         .configure(auth::configure)
         .configure(me::configure)

@@ -26,3 +26,5 @@ mod orders;
 mod payments;
 mod products;
 mod rehearsal;
+mod returns;
+mod shipping;

@@ -6,17 +6,20 @@
 //! Deliberately absent: clocks, threads, the journal's files, HTTP.
 
 mod change;
+mod deliver;
 mod place;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
 use super::order::OrderActor;
 use super::product::ProductActor;
 use super::turn::Turn;
+use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
     AttemptId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
     ProductChange, ProductId, Rejection, Snapshot, Timestamp,
@@ -41,6 +44,7 @@ pub(crate) struct Cell {
     payments_pending: usize,
     payments_pending_max: usize,
     latest_stamp: Timestamp,
+    calendar: Arc<dyn Calendar>,
 }
 
 impl Cell {
@@ -57,7 +61,14 @@ impl Cell {
             payments_pending: 0,
             payments_pending_max,
             latest_stamp: Timestamp::ZERO,
+            calendar: Arc::new(ShopCalendar::default()),
         }
+    }
+
+    /// With the calendar of the shop, which decides until when a return may be asked for.
+    pub(crate) fn with_calendar(mut self, calendar: Arc<dyn Calendar>) -> Self {
+        self.calendar = calendar;
+        self
     }
 
     /// A cell as SQL had it, to be brought up to date by applying the journal after it.
@@ -109,6 +120,18 @@ impl Cell {
                 self.answer_refund_waiters(order, turn);
                 Ok(Reply::Done)
             }
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            } => self.ship(order, &shipment, mark, turn),
+            Command::DeliverOrder { order, mark } => self.deliver(order, mark, turn),
+            Command::RequestReturn {
+                order,
+                buyer,
+                reason,
+            } => self.request_return(order, buyer, &reason, turn),
+            Command::AcceptReturn { order, mark } => self.accept_return(order, mark, turn),
             Command::BreakProduct(product) => self.break_product(product),
         };
         turn.answer(reply_to, answer);
@@ -202,6 +225,7 @@ impl Cell {
                 at,
                 change,
                 postings,
+                ..
             } => self.apply_to_order(*order, *at, change, postings),
         }
     }

@@ -48,6 +48,9 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0111_address_versions", 111),
     migration!("mysql", "0120_account_events", 120),
     migration!("mysql", "0130_mail_outbox", 130),
+    migration!("mysql", "0150_audit_entries", 150),
+    migration!("mysql", "0151_audit_entries_from_log", 151),
+    migration!("mysql", "0152_drop_audit_log", 152),
 ];
 
 #[rustfmt::skip]
@@ -89,6 +92,9 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0130_mail_outbox", 130),
     migration!("sqlite", "0131_mail_outbox_by_turn", 131),
     migration!("sqlite", "0132_mail_outbox_by_account", 132),
+    migration!("sqlite", "0150_audit_entries", 150),
+    migration!("sqlite", "0151_audit_entries_from_log", 151),
+    migration!("sqlite", "0152_drop_audit_log", 152),
 ];
 
 /// How long to wait for another process that is making the tables.
