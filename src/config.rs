@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::passwords::PoolOptions;
 use crate::actors::{EngineOptions, PaymentTimes};
+use crate::calendar::ShopCalendar;
 use crate::domain::Span;
 use crate::gateways::mail::MailOptions;
 use crate::gateways::payment::SandboxPlan;
@@ -84,6 +85,9 @@ pub struct ServeOptions {
     /// Addresses and nets of reverse proxies whose `X-Forwarded-For` is believed: `127.0.0.1,10.0.0.0/8` [default: none]
     #[arg(long, env = "LAYBY_TRUSTED_PROXIES", value_name = "NETS")]
     pub trusted_proxies: Option<String>,
+    /// Time zone in which the shop counts days, as for the end of a return window [default: Asia/Seoul]
+    #[arg(long, env = "LAYBY_TIME_ZONE", value_name = "ZONE")]
+    pub time_zone: Option<String>,
     /// Threads that hash passwords [default: half of the cores]
     #[arg(long, env = "LAYBY_PASSWORD_THREADS", value_name = "N")]
     pub password_threads: Option<usize>,
@@ -166,6 +170,7 @@ pub struct ServeSettings {
     pub mail: MailOptions,
     pub passwords: PoolOptions,
     pub engine: EngineOptions,
+    pub calendar: ShopCalendar,
     pub journal_segment_bytes: u64,
     pub journal_retention_bytes: u64,
     pub sandbox: SandboxPlan,
@@ -223,6 +228,7 @@ impl ServeSettings {
             mail: options.mail(),
             passwords: options.passwords()?,
             engine: options.engine()?,
+            calendar: options.calendar()?,
             journal_segment_bytes: mib(options.journal_segment_mib, 64, 1..=1024)?,
             journal_retention_bytes: mib(options.journal_retention_mib, 1024, 0..=1 << 30)?,
             sandbox: options.sandbox()?,
@@ -242,6 +248,7 @@ impl ServeOptions {
             mail_from: self.mail_from.or(file.mail_from),
             mail_ca_file: self.mail_ca_file.or(file.mail_ca_file),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            time_zone: self.time_zone.or(file.time_zone),
             password_threads: self.password_threads.or(file.password_threads),
             workers: self.workers.or(file.workers),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
@@ -288,6 +295,12 @@ impl ServeOptions {
             options.threads = threads;
         }
         Ok(options)
+    }
+
+    fn calendar(&self) -> anyhow::Result<ShopCalendar> {
+        let name = self.time_zone.as_deref();
+        ShopCalendar::in_zone(name.unwrap_or(ShopCalendar::ZONE_DEFAULT))
+            .context("time_zone is not right")
     }
 
     fn engine(&self) -> anyhow::Result<EngineOptions> {

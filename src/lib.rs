@@ -12,6 +12,7 @@
 
 pub mod accounts;
 pub mod actors;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -12,7 +12,7 @@ use super::inbox::{Counters, Envelope, Shared};
 use super::lane::{Lane, Port};
 use super::message::{
     Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
-    StartPayment, Viewer,
+    Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
@@ -94,6 +94,50 @@ impl Engine {
         buyer: BuyerId,
     ) -> Result<Box<Order>, Refusal> {
         expect_order(self.ask(Command::CancelOrder { order, buyer }).await)
+    }
+
+    pub async fn ship_order(
+        &self,
+        order: OrderId,
+        shipment: Shipment,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::ShipOrder {
+            order,
+            shipment,
+            mark,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn deliver_order(
+        &self,
+        order: OrderId,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::DeliverOrder { order, mark }).await)
+    }
+
+    pub async fn request_return(
+        &self,
+        order: OrderId,
+        buyer: BuyerId,
+        reason: Box<str>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::RequestReturn {
+            order,
+            buyer,
+            reason,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn accept_return(
+        &self,
+        order: OrderId,
+        mark: AdminMark,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::AcceptReturn { order, mark }).await)
     }
 
     pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {

@@ -514,6 +514,10 @@ impl Concerned {
             | Command::DeferPayment { order, .. }
             | Command::RepeatCharge { order, .. }
             | Command::RecordRefund { order, .. }
+            | Command::ShipOrder { order, .. }
+            | Command::DeliverOrder { order, .. }
+            | Command::RequestReturn { order, .. }
+            | Command::AcceptReturn { order, .. }
             | Command::DeferRefund { order } => Self::order(*order),
             Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
             Command::ChangeProduct { product, .. }

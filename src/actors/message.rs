@@ -65,6 +65,26 @@ pub enum Command {
     DeferRefund {
         order: OrderId,
     },
+    ShipOrder {
+        order: OrderId,
+        shipment: Shipment,
+        /// Absent for the demo clock.
+        mark: Option<AdminMark>,
+    },
+    DeliverOrder {
+        order: OrderId,
+        mark: Option<AdminMark>,
+    },
+    /// The buyer wants to send the order back.
+    RequestReturn {
+        order: OrderId,
+        buyer: BuyerId,
+        reason: Box<str>,
+    },
+    AcceptReturn {
+        order: OrderId,
+        mark: AdminMark,
+    },
     /// Makes the actor of a product panic with its state half changed, to prove that it is rebuilt.
     #[doc(hidden)]
     BreakProduct(ProductId),
@@ -89,6 +109,13 @@ pub struct StartPayment {
     pub key: KeyHash,
     pub fingerprint: Fingerprint,
     pub method: Box<str>,
+}
+
+/// How an order is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipment {
+    pub carrier: Box<str>,
+    pub tracking_number: Box<str>,
 }
 
 #[derive(Debug)]

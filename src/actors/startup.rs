@@ -15,6 +15,7 @@ use super::host::{
 };
 use super::inbox::Shared;
 use super::payment::{Effects, PaymentActor, PaymentTimes};
+use crate::calendar::Calendar;
 use crate::clock::Clock;
 use crate::domain::{Order, Product, Span};
 use crate::gateways::payment::{Notice, PaymentProvider};
@@ -66,6 +67,8 @@ pub struct EngineParts {
     pub journal: Box<dyn Journal>,
     pub live: LiveState,
     pub clock: Arc<dyn Clock>,
+    /// What a day is where the shop stands.
+    pub calendar: Arc<dyn Calendar>,
     pub provider: Arc<dyn PaymentProvider>,
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
@@ -141,7 +144,8 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         payments_pending_max: options.payments_pending_max,
         offer_ttl: options.offer_ttl,
     };
-    let cell = replay(parts.live, reader.as_mut(), journal_end, limits)?;
+    let cell =
+        replay(parts.live, reader.as_mut(), journal_end, limits)?.with_calendar(parts.calendar);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);

@@ -19,6 +19,8 @@ pub enum Event {
     OrderChanged {
         order: OrderId,
         at: Timestamp,
+        /// Who of the shop did it; absent for what buyers, the provider and time do.
+        mark: Option<AdminMark>,
         change: OrderChange,
         postings: Vec<Posting>,
     },
@@ -32,7 +34,7 @@ pub enum Event {
     },
 }
 
-/// Who made an admin change, and by which request.
+/// Who of the shop did something, and by which request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AdminMark {
     pub admin: BuyerId,

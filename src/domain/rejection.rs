@@ -52,6 +52,11 @@ pub enum Rejection {
     },
     TooLateToCancel,
     NotPaid,
+    /// It is on its way by another carrier or under another number than the one said now.
+    AlreadyShipped {
+        carrier: Box<str>,
+        tracking_number: Box<str>,
+    },
     NotShipped,
     NotDelivered,
     ReturnNotRequested,

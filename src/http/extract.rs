@@ -40,6 +40,7 @@ pub struct Caller {
 #[derive(Debug, Clone, Copy)]
 pub struct Staff {
     pub id: BuyerId,
+    pub role: Role,
 }
 
 /// Somebody who may change what others may do, as of now.
@@ -79,7 +80,11 @@ impl FromRequest for Staff {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let staff = [Role::Seller, Role::Admin];
-        ready(caller_in(request, &staff, "`seller` or `admin`").map(|id| Self { id }))
+        let caller = caller_in(request, &staff, "`seller` or `admin`");
+        ready(caller.map(|Caller { id, bearer }| Self {
+            id,
+            role: bearer.role,
+        }))
     }
 }
 
@@ -88,7 +93,8 @@ impl FromRequest for Admin {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller_in(request, &[Role::Admin], "`admin`").map(|id| Self { id }))
+        let caller = caller_in(request, &[Role::Admin], "`admin`");
+        ready(caller.map(|Caller { id, .. }| Self { id }))
     }
 }
 
@@ -296,10 +302,10 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
 }
 
 /// Who is turned away is noted.
-fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<BuyerId, Problem> {
+fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<Caller, Problem> {
     let caller = caller(request)?;
     if roles.contains(&caller.bearer.role) {
-        return Ok(caller.id);
+        return Ok(caller);
     }
     if let Some(accounts) = request.app_data::<Data<Accounts>>() {
         accounts.note_denial(caller.id, super::auth::origin(request)?);

@@ -15,6 +15,7 @@ pub mod orders;
 pub mod payments;
 pub mod problem;
 pub mod products;
+pub mod returns;
 mod server;
 pub mod waitlist;
 pub mod wire;
@@ -43,6 +44,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         // Paths are tried in this order: those of a sale come first.
         .configure(orders::configure)
         .configure(payments::configure)
+        .configure(returns::configure)
         .configure(products::configure)
         .configure(waitlist::configure)
         .configure(auth::configure)

@@ -399,6 +399,7 @@ impl From<Rejection> for Problem {
             | Rejection::TooManyAttempts { .. } => buying(rejection),
             Rejection::TooLateToCancel
             | Rejection::NotPaid
+            | Rejection::AlreadyShipped { .. }
             | Rejection::NotShipped
             | Rejection::NotDelivered
             | Rejection::ReturnNotRequested
@@ -551,6 +552,23 @@ fn keeping(rejection: Rejection) -> Problem {
             field: "total".into(),
             detail: format!("at most {total_max} units"),
         }]),
+        Rejection::AlreadyShipped {
+            carrier,
+            tracking_number,
+        } => Problem::conflict(
+            "already_shipped",
+            "Already shipped",
+            "the order is on its way by another carrier or under another number",
+        )
+        .with("carrier", String::from(carrier))
+        .with("tracking_number", String::from(tracking_number)),
+        other => keeping_plainly(&other),
+    }
+}
+
+/// Refusals without numbers.
+fn keeping_plainly(rejection: &Rejection) -> Problem {
+    match rejection {
         Rejection::TooLateToCancel => Problem::conflict(
             "too_late_to_cancel",
             "Too late to cancel",

@@ -80,6 +80,8 @@ pub struct OrderView {
     pub address: Option<AddressView>,
     pub payments: Vec<PaymentView>,
     pub shipment: Option<ShipmentView>,
+    #[serde(rename = "return")]
+    pub sent_back: Option<ReturnView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,6 +102,16 @@ pub struct ShipmentView {
     pub shipped_at: String,
     pub delivered_at: Option<String>,
     pub return_until: Option<String>,
+}
+
+/// A return that was asked for. The refund is told with the payment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReturnView {
+    pub requested_at: String,
+    pub reason: String,
+    /// When the units go back into the stock; `null` until the shop has accepted the return.
+    pub restock_at: Option<String>,
+    pub restocked: bool,
 }
 
 /// A product as everybody sees it.
@@ -265,6 +277,7 @@ impl OrderView {
             address: None,
             payments: order.attempts.iter().map(PaymentView::view).collect(),
             shipment: order.aftermath.as_deref().map(ShipmentView::view),
+            sent_back: order.aftermath.as_deref().and_then(ReturnView::view),
         }
     }
 }
@@ -298,6 +311,17 @@ impl ShipmentView {
             delivered_at: aftermath.delivered_at.map(rfc3339),
             return_until: aftermath.return_until.map(rfc3339),
         }
+    }
+}
+
+impl ReturnView {
+    fn view(aftermath: &domain::Aftermath) -> Option<Self> {
+        Some(Self {
+            requested_at: rfc3339(aftermath.return_requested_at?),
+            reason: aftermath.return_reason.to_string(),
+            restock_at: aftermath.restock_at.map(rfc3339),
+            restocked: aftermath.restocked,
+        })
     }
 }
 

@@ -7,10 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
-use layby::actors::message::{PaymentReply, PlaceOrder, ProductAct, Refusal, StartPayment, Viewer};
+use layby::actors::message::{
+    PaymentReply, PlaceOrder, ProductAct, Refusal, Shipment, StartPayment, Viewer,
+};
 use layby::actors::{
     self, Engine, EngineOptions, EngineParts, LiveState, PaymentTimes, Reload, RunningEngine,
 };
+use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
 use layby::domain::{
     AdminMark, AttemptId, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, Order, OrderId,
@@ -113,6 +116,57 @@ fn a_success_after_a_cancellation_that_ran_out_is_refunded() {
             .await;
         stage.settled(&order, OrderState::Cancelled).await;
         assert_eq!(stage.units(lamp), (1, 0, 0));
+    });
+}
+
+#[test]
+fn a_return_is_restocked_a_day_after_it_was_asked_for() {
+    on_stage(async |stage| {
+        let (lamp, mark) = (stage.product(1).await, mark());
+        let order = stage.place(lamp, 1).await.expect("there is one");
+        stage.pay(&order, "card").await;
+        let shipment = Shipment {
+            carrier: "Korea Post".into(),
+            tracking_number: "RR1".into(),
+        };
+        let engine = &stage.engine;
+        let shipped = engine.ship_order(order.id, shipment, Some(mark)).await;
+        assert_eq!(shipped.expect("paid").state, OrderState::Shipped);
+        let delivered = engine.deliver_order(order.id, None).await.expect("shipped");
+        let until = delivered.aftermath.and_then(|it| it.return_until);
+        assert_eq!(
+            until,
+            Some(ShopCalendar::default().return_until(stage.clock.now()))
+        );
+        let asked = engine.request_return(order.id, order.buyer, "too bright".into());
+        assert_eq!(
+            asked.await.expect("in time").state,
+            OrderState::ReturnRequested
+        );
+        stage.clock.advance(Span::from_secs(3_600));
+        let accepted = engine
+            .accept_return(order.id, mark)
+            .await
+            .expect("asked for");
+        assert_eq!(accepted.state, OrderState::Returned);
+        stage
+            .eventually("the money is back", || {
+                (stage.bank.refunds() == 1).then_some(())
+            })
+            .await;
+
+        stage.clock.advance(Span::from_secs(82_799));
+        stage.running.link().nudge();
+        stage.settled(&order, OrderState::Returned).await;
+        assert_eq!(stage.units(lamp), (0, 0, 0));
+        stage.clock.advance(Span::from_secs(1));
+        stage.running.link().nudge();
+        stage
+            .eventually("the unit is back", || {
+                (stage.units(lamp) == (1, 0, 0)).then_some(())
+            })
+            .await;
+        assert_eq!(stage.bank.refunds(), 1);
     });
 }
 
@@ -298,6 +352,7 @@ impl Stage {
             journal: Box::new(journal),
             live: live.into(),
             clock: Arc::new(clock.clone()),
+            calendar: Arc::new(ShopCalendar::default()),
             provider: Arc::<Bank>::clone(&bank),
             notices: Some(heard),
             options: EngineOptions {
@@ -367,12 +422,8 @@ impl Stage {
             register,
             ProductAct::Window(WindowAct::Schedule, Some(window)),
         ] {
-            let mark = AdminMark {
-                admin: BuyerId::new(1),
-                request: RequestId::new(unique()),
-            };
             self.engine
-                .change_product(id, mark, act)
+                .change_product(id, mark(), act)
                 .await
                 .expect("changed");
         }
@@ -526,6 +577,13 @@ fn reload(database: Database) -> Reload {
         let database = database.clone();
         async move { Ok(database.load_live(Timestamp::ZERO).await?.into()) }.boxed()
     })
+}
+
+fn mark() -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(1),
+        request: RequestId::new(unique()),
+    }
 }
 
 fn unique() -> u128 {

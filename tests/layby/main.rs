@@ -28,5 +28,7 @@ mod orders;
 mod payments;
 mod products;
 mod rehearsal;
+mod returns;
+mod shipping;
 mod waitlist;
 mod wishlist;

@@ -6,6 +6,7 @@
 //! Deliberately absent: clocks, threads, the journal's files, HTTP.
 
 mod change;
+mod deliver;
 mod place;
 mod settle;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 mod waitlist;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
 use super::order::OrderActor;
@@ -20,6 +22,7 @@ use super::product::ProductActor;
 use super::turn::Turn;
 use smallvec::SmallVec;
 
+use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
     AttemptId, Bucket, BuyerId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting,
     Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
@@ -48,6 +51,7 @@ pub(crate) struct Cell {
     payments_pending: usize,
     limits: CellLimits,
     latest_stamp: Timestamp,
+    calendar: Arc<dyn Calendar>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,7 +77,14 @@ impl Cell {
             payments_pending: 0,
             limits,
             latest_stamp: Timestamp::ZERO,
+            calendar: Arc::new(ShopCalendar::default()),
         }
+    }
+
+    /// With the calendar of the shop, which decides until when a return may be asked for.
+    pub(crate) fn with_calendar(mut self, calendar: Arc<dyn Calendar>) -> Self {
+        self.calendar = calendar;
+        self
     }
 
     /// A cell as SQL had it, to be brought up to date by applying the journal after it.
@@ -129,6 +140,18 @@ impl Cell {
                 self.answer_refund_waiters(order, turn);
                 Ok(Reply::Done)
             }
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            } => self.ship(order, &shipment, mark, turn),
+            Command::DeliverOrder { order, mark } => self.deliver(order, mark, turn),
+            Command::RequestReturn {
+                order,
+                buyer,
+                reason,
+            } => self.request_return(order, buyer, &reason, turn),
+            Command::AcceptReturn { order, mark } => self.accept_return(order, mark, turn),
             Command::BreakProduct(product) => self.break_product(product),
         };
         turn.answer(reply_to, answer);
@@ -234,6 +257,7 @@ impl Cell {
                 at,
                 change,
                 postings,
+                ..
             } => self.apply_to_order(*order, *at, change, postings),
             Event::WaitlistChanged {
                 product,

@@ -9,14 +9,20 @@ use crate::domain::*;
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         order_placed().prop_map(Event::OrderPlaced),
-        (any::<u128>(), time(), order_change(), postings()).prop_map(
-            |(order, at, change, postings)| Event::OrderChanged {
+        (
+            any::<u128>(),
+            time(),
+            option::of(mark()),
+            order_change(),
+            postings()
+        )
+            .prop_map(|(order, at, mark, change, postings)| Event::OrderChanged {
                 order: OrderId::new(order),
                 at,
+                mark,
                 change,
                 postings,
-            }
-        ),
+            }),
         (any::<u128>(), time(), mark(), product_change(), postings()).prop_map(
             |(product, at, mark, change, postings)| Event::ProductChanged {
                 product: ProductId::new(product),

@@ -24,7 +24,8 @@ pub fn decode(record: &[u8]) -> Result<Event> {
     let event = match bytes.u8("the kind of event")? {
         tag::event::PRODUCT_CHANGED => bytes.product_changed()?,
         tag::event::ORDER_PLACED => Event::OrderPlaced(bytes.order_placed()?),
-        tag::event::ORDER_CHANGED => bytes.order_changed()?,
+        tag::event::ORDER_CHANGED => bytes.order_changed(|_| Ok(None))?,
+        tag::event::ORDER_MANAGED => bytes.order_changed(|it| it.mark().map(Some))?,
         tag::event::ORDER_PLACED_FROM_OFFERS => Event::OrderPlaced(bytes.placed_from_offers()?),
         tag::event::WAITLIST_CHANGED => bytes.waitlist_changed()?,
         tag => return Err(unknown("the event", tag)),
@@ -96,10 +97,15 @@ impl Bytes<'_> {
         })
     }
 
-    fn order_changed(&mut self) -> Result<Event> {
+    /// `mark`: what stands between the time and the change.
+    fn order_changed(
+        &mut self,
+        mark: impl FnOnce(&mut Self) -> Result<Option<AdminMark>>,
+    ) -> Result<Event> {
         Ok(Event::OrderChanged {
             order: OrderId::new(self.id("the order")?),
             at: self.time("the time")?,
+            mark: mark(self)?,
             change: self.order_change()?,
             postings: self.list("the postings", POSTING_BYTES, Self::posting)?,
         })

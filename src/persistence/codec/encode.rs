@@ -18,12 +18,19 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::OrderChanged {
             order,
             at,
+            mark,
             change,
             postings,
         } => {
-            out.push(tag::event::ORDER_CHANGED);
+            out.push(match mark {
+                None => tag::event::ORDER_CHANGED,
+                Some(_) => tag::event::ORDER_MANAGED,
+            });
             put_id(out, order.get());
             put_time(out, *at);
+            if let Some(mark) = mark {
+                put_mark(out, mark);
+            }
             put_order_change(out, change);
             put_postings(out, postings);
         }

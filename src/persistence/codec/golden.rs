@@ -69,10 +69,18 @@ fn window() -> Window {
     }
 }
 
+fn mark() -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(1),
+        request: RequestId::new(2),
+    }
+}
+
 fn changed(change: OrderChange) -> Event {
     Event::OrderChanged {
         order: OrderId::new(0x0b),
         at: at(),
+        mark: None,
         change,
         postings: Vec::new(),
     }
@@ -82,10 +90,7 @@ fn product_changed(change: ProductChange) -> Event {
     Event::ProductChanged {
         product: ProductId::new(0x0c),
         at: at(),
-        mark: AdminMark {
-            admin: BuyerId::new(1),
-            request: RequestId::new(2),
-        },
+        mark: mark(),
         change,
         postings: Vec::new(),
     }
@@ -206,6 +211,7 @@ fn postings() {
     let event = Event::OrderChanged {
         order: OrderId::new(0x0b),
         at: at(),
+        mark: None,
         change: OrderChange::Expired,
         postings: postings.to_vec(),
     };
@@ -327,4 +333,30 @@ fn changes_of_a_window() {
         after: window(),
     };
     check_product_change(next, &format!("05 01 01 {WINDOW} {WINDOW}"));
+}
+
+#[test]
+fn changes_of_an_order_by_somebody_of_the_shop() {
+    let managed = Event::OrderChanged {
+        order: OrderId::new(0x0b),
+        at: at(),
+        mark: Some(mark()),
+        change: OrderChange::Shipped {
+            carrier: "H".into(),
+            tracking_number: "12".into(),
+        },
+        postings: vec![Posting {
+            product: ProductId::new(9),
+            from: Bucket::Sold,
+            to: Bucket::Returning,
+            units: 3,
+        }],
+    };
+    check(
+        managed,
+        "0104 0b000000000000000000000000000000 0403020100000000 \
+         01000000000000000000000000000000 02000000000000000000000000000000 \
+         0d 01000000 48 02000000 3132 \
+         01000000 09000000000000000000000000000000 04 05 0300000000000000",
+    );
 }

@@ -6,6 +6,8 @@ pub(super) mod event {
     pub(crate) const PRODUCT_CHANGED: u8 = 1;
     pub(crate) const ORDER_PLACED: u8 = 2;
     pub(crate) const ORDER_CHANGED: u8 = 3;
+    /// A change of an order by somebody of the shop.
+    pub(crate) const ORDER_MANAGED: u8 = 4;
     /// Like `ORDER_PLACED`, and then what was taken of offers.
     pub(crate) const ORDER_PLACED_FROM_OFFERS: u8 = 5;
     pub(crate) const WAITLIST_CHANGED: u8 = 6;

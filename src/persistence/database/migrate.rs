@@ -49,6 +49,9 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0120_account_events", 120),
     migration!("mysql", "0130_mail_outbox", 130),
     migration!("mysql", "0140_wishlist", 140),
+    migration!("mysql", "0150_audit_entries", 150),
+    migration!("mysql", "0151_audit_entries_from_log", 151),
+    migration!("mysql", "0152_drop_audit_log", 152),
     migration!("mysql", "0170_waitlist", 170),
 ];
 
@@ -92,6 +95,9 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0131_mail_outbox_by_turn", 131),
     migration!("sqlite", "0132_mail_outbox_by_account", 132),
     migration!("sqlite", "0140_wishlist", 140),
+    migration!("sqlite", "0150_audit_entries", 150),
+    migration!("sqlite", "0151_audit_entries_from_log", 151),
+    migration!("sqlite", "0152_drop_audit_log", 152),
     migration!("sqlite", "0170_waitlist", 170),
     migration!("sqlite", "0171_waitlist_by_person", 171),
     migration!("sqlite", "0172_waitlist_by_product", 172),

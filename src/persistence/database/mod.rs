@@ -65,7 +65,7 @@ pub use load::{Loaded, Part};
 pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter};
 pub use migrate::MigrateError;
 pub(crate) use orders::OrderRow;
-pub use pages::PAGE_ROWS_MAX;
+pub use pages::{OrderFilter, PAGE_ROWS_MAX};
 pub use sessions::Session;
 pub use verify::{diff, verify_books};
 pub use wishlist::{PutWish, Wish};

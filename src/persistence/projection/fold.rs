@@ -5,8 +5,8 @@
 
 use super::waitlists::Waitlists;
 use crate::domain::{
-    Attempt, BuyerId, Event, IdMap, Order, OrderChange, OrderId, Posting, Product, ProductChange,
-    ProductId, Timestamp, Waiter,
+    AdminMark, Attempt, BuyerId, Event, IdMap, Order, OrderChange, OrderId, Posting, Product,
+    ProductChange, ProductId, Timestamp, Waiter,
 };
 use crate::persistence::database::{AuditRow, OrderRow, PlacedAttempt};
 use crate::persistence::journal::Position;
@@ -147,8 +147,12 @@ impl Fold {
                 self.orders.insert(placed.order, folded);
             }
             Event::OrderChanged {
-                order, at, change, ..
-            } => self.change_order(position, *order, change, *at)?,
+                order,
+                at,
+                mark,
+                change,
+                ..
+            } => self.change_order(position, *order, *at, *mark, change)?,
             Event::ProductChanged { product, .. } => self.begin_product(*product, event),
             Event::WaitlistChanged { .. } => {}
         }
@@ -161,13 +165,21 @@ impl Fold {
         &mut self,
         position: Position,
         order: OrderId,
-        change: &OrderChange,
         at: Timestamp,
+        mark: Option<AdminMark>,
+        change: &OrderChange,
     ) -> Result<(), Disagreement> {
         let Some(folded) = self.orders.get_mut(&order) else {
             return Err(Disagreement::NoSuchOrder { position, order });
         };
-        folded.row.order.apply(change, at);
+        let order = &mut folded.row.order;
+        let before = order.state;
+        order.apply(change, at);
+        if let Some(mark) = mark {
+            self.audit.push(AuditRow::of_order(
+                position, at, mark, before, order, change,
+            ));
+        }
         Ok(())
     }
 
@@ -226,7 +238,7 @@ impl Fold {
         };
         self.product(position, *product)?.apply(change);
         self.audit
-            .push(AuditRow::of(position, *at, *mark, *product, change));
+            .push(AuditRow::of_product(position, *at, *mark, *product, change));
         Ok(())
     }
 

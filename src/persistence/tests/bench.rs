@@ -111,6 +111,7 @@ async fn measure(store: &Store, name: &str) {
                     Event::OrderChanged {
                         order: placed.order,
                         at: placed.deadline,
+                        mark: None,
                         change: OrderChange::Expired,
                         postings: vec![Posting {
                             product,

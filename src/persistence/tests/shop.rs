@@ -116,6 +116,7 @@ impl Shop {
                 at,
                 change,
                 postings,
+                ..
             } => {
                 let buyer = self.orders[order].buyer;
                 self.post(postings, Some(buyer));
@@ -231,10 +232,7 @@ impl Shop {
         self.record(Event::ProductChanged {
             product,
             at: self.now(),
-            mark: AdminMark {
-                admin: BuyerId::new(dice.id()),
-                request: RequestId::new(dice.id()),
-            },
+            mark: mark(dice),
             change,
             postings,
         });
@@ -311,7 +309,7 @@ impl Shop {
         let order = self.orders[&id].clone();
         let now = self.now();
         if let Some((change, release)) = order.decide_due(now) {
-            return self.change_order(&order, change, release);
+            return self.change_order(&order, None, change, release);
         }
         let attempt = order.attempts.last().map(|it| it.id).unwrap_or_default();
         // Now and then the units of an ended hold are gone.
@@ -354,11 +352,19 @@ impl Shop {
             _ => order.decide_return_acceptance(),
         };
         if let Ok(Some((change, release))) = decided {
-            self.change_order(&order, change, release);
+            let is_of_the_shop = matches!(act, 10 | 11 | 13) && dice.below(4) > 0;
+            let mark = is_of_the_shop.then(|| mark(dice));
+            self.change_order(&order, mark, change, release);
         }
     }
 
-    pub(super) fn change_order(&mut self, order: &Order, change: OrderChange, release: Release) {
+    pub(super) fn change_order(
+        &mut self,
+        order: &Order,
+        mark: Option<AdminMark>,
+        change: OrderChange,
+        release: Release,
+    ) {
         let mut postings = Vec::new();
         for line in &order.lines {
             let product = &self.products[&line.product];
@@ -382,6 +388,7 @@ impl Shop {
         self.record(Event::OrderChanged {
             order: order.id,
             at: self.now(),
+            mark,
             change,
             postings,
         });
@@ -413,6 +420,13 @@ impl Shop {
             }
         }
         states
+    }
+}
+
+fn mark(dice: &mut Dice) -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(dice.id()),
+        request: RequestId::new(dice.id()),
     }
 }
 

@@ -97,6 +97,9 @@ fn body(method: &Method, path: &str, things: &Things) -> Option<Value> {
         ("PATCH", "/v1/admin/products/{id}") => json!({"description": "Lights a desk."}),
         ("PUT", "/v1/admin/products/{id}/stock") => json!({"total": 100}),
         ("PUT", "/v1/admin/products/{id}/window") => Sale::of(1).window(),
+        ("POST", "/v1/admin/orders/{id}/shipment") => {
+            json!({"carrier": "Korea Post", "tracking_number": "RR1"})
+        }
         ("POST", "/v1/admin/users/{id}/role") => json!({"role": "buyer"}),
         _ => return None,
     })

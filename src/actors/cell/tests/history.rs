@@ -2,11 +2,11 @@
 //!
 //! Each seed draws its own rates, many of them zero (a swarm): what is rare in the average history is common in some.
 
-use super::model::{AfterSale, Model, Paper, Try};
+use super::model::{Model, Paper, Try};
 use super::world::World;
 use super::{buyer, krw, product, usd};
 use crate::actors::message::{
-    Command, DetailsPatch, PlaceOrder, ProductAct, ReplyTo, StartPayment, Viewer,
+    Command, DetailsPatch, PlaceOrder, ProductAct, ReplyTo, Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, AttemptId, AttemptState, BuyerId, Details, Fingerprint, KeyHash, Money, OrderId,
@@ -664,11 +664,15 @@ impl History {
     }
 
     fn change(&mut self, product: ProductId, act: ProductAct) {
-        let mark = AdminMark {
+        let mark = self.mark();
+        self.tell(Command::ChangeProduct { product, mark, act });
+    }
+
+    fn mark(&mut self) -> AdminMark {
+        AdminMark {
             admin: BuyerId::new(1),
             request: RequestId::new(self.next_id()),
-        };
-        self.tell(Command::ChangeProduct { product, mark, act });
+        }
     }
 
     fn after_sale(&mut self) {
@@ -676,27 +680,46 @@ impl History {
         let Some(order) = self.some_order(&[Paid, Shipped, Delivered, ReturnRequested]) else {
             return;
         };
-        let days = Span::from_micros_u64(self.dice.between(1, 2 * DAY_US));
-        let return_until = self.world.now().plus(days);
         let usual = match self.world.model.papers[&order].state {
-            Paid => AfterSale::Ship,
-            Shipped => AfterSale::Deliver { return_until },
-            Delivered => AfterSale::RequestReturn,
-            _ => AfterSale::AcceptReturn,
+            Paid => 0,
+            Shipped => 1,
+            Delivered => 2,
+            _ => 3,
         };
-        let any = [
-            AfterSale::Ship,
-            AfterSale::Deliver { return_until },
-            AfterSale::RequestReturn,
-            AfterSale::AcceptReturn,
-        ];
         let step = if self.dice.percent(80) {
             usual
         } else {
-            self.dice.pick(&any)
+            self.dice.below(4)
         };
-        // Whatever it says: the world has compared it with the model.
-        let _compared = self.world.after_sale(order, step);
+        let mark = self.mark();
+        let by_hand = self.dice.percent(70).then_some(mark);
+        let command = match step {
+            0 => Command::ShipOrder {
+                order,
+                shipment: self.some_shipment(),
+                mark: by_hand,
+            },
+            1 => Command::DeliverOrder {
+                order,
+                mark: by_hand,
+            },
+            2 => Command::RequestReturn {
+                order,
+                buyer: self.buyer_or_stranger(order),
+                reason: "too small".into(),
+            },
+            _ => Command::AcceptReturn { order, mark },
+        };
+        self.tell(command);
+    }
+
+    /// Mostly the same one, so that a repeat is one.
+    fn some_shipment(&mut self) -> Shipment {
+        let number = if self.dice.percent(80) { "RR1" } else { "RR2" };
+        Shipment {
+            carrier: "Post".into(),
+            tracking_number: number.into(),
+        }
     }
 
     // The end: the world calms down, and then nothing may be left open.

@@ -9,18 +9,18 @@
 //! | `bank is slow with A`, `bank never heard of A`, `bank refunds A` | what the payment actor reports |
 //! | `A cancels`, `B cancels A`, `A looks`, `B looks at A` | of A's last order |
 //! | `A waits 1`, `A leaves`, `A asks` | the waitlist of the first goods |
-//! | `A returns`, `shop ships A`, `shop delivers A`, `shop accepts A` | after the sale |
+//! | `A returns`, `B returns A`, `shop ships A`, `shop ships A as RR2`, `shop delivers A`, `shop accepts A` | after the sale |
 //! | `shop sets 5`, `shop pauses`, `shop wants 10 for lamp`, `shop deletes` | the admin |
 //! | `5 s`, `5 us`, `timer` | time passes; nothing is swept until the timer runs |
 //! | `shelf` | shows the counters that are not zero |
 
 use std::collections::BTreeMap;
 
-use super::model::{AfterSale, Errand, Expected, Told};
+use super::model::{Errand, Expected, Told};
 use super::world::World;
 use super::{buyer, krw, product};
 use crate::actors::message::{
-    Command, DetailsPatch, PlaceOrder, ProductAct, Refusal, ReplyTo, StartPayment, Viewer,
+    Command, DetailsPatch, PlaceOrder, ProductAct, Refusal, ReplyTo, Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, AttemptId, Availability, BuyerId, Details, Fingerprint, KeyHash, OrderId,
@@ -117,13 +117,12 @@ impl Story {
             [time, "us"] => self.pass(Span::from_micros_u64(number(time).into())),
             ["timer"] => self.world.sweep(usize::MAX),
             ["shelf"] => self.show_shelves(),
-            ["shop", "ships", who] => self.after_sale(who, AfterSale::Ship),
-            ["shop", "delivers", who] => {
-                let return_until = self.world.now().plus(Span::from_secs(86_400));
-                self.after_sale(who, AfterSale::Deliver { return_until });
-            }
-            ["shop", "accepts", who] => self.after_sale(who, AfterSale::AcceptReturn),
-            [who, "returns"] => self.after_sale(who, AfterSale::RequestReturn),
+            ["shop", "ships", whose] => self.ship(whose, "RR1"),
+            ["shop", "ships", whose, "as", number] => self.ship(whose, number),
+            ["shop", "delivers", whose] => self.deliver(whose),
+            ["shop", "accepts", whose] => self.accept(whose),
+            [who, "returns"] => self.send_back(who, who),
+            [who, "returns", whose] => self.send_back(who, whose),
             ["shop", ref act @ ..] => self.play_shop(act),
             ["bank", ref act @ ..] => self.play_bank(act),
             [who, "reserves", ref lines @ ..] => self.reserve(who, lines),
@@ -311,20 +310,52 @@ impl Story {
     }
 
     fn change(&mut self, product: ProductId, act: ProductAct) {
-        let mark = AdminMark {
-            admin: BuyerId::new(1),
-            request: RequestId::new(self.next_id()),
-        };
+        let mark = self.mark();
         self.tell("shop", Command::ChangeProduct { product, mark, act });
     }
 
-    fn after_sale(&mut self, who: &str, step: AfterSale) {
-        let told = match self.world.after_sale(self.orders[who].0, step) {
-            Ok(Some(())) => "done".to_owned(),
-            Ok(None) => "done before".to_owned(),
-            Err(rejection) => self.refusal(&Refusal::Rejected(rejection)),
+    fn mark(&mut self) -> AdminMark {
+        AdminMark {
+            admin: BuyerId::new(1),
+            request: RequestId::new(self.next_id()),
+        }
+    }
+
+    // After the sale.
+
+    fn ship(&mut self, whose: &str, number: &str) {
+        let shipment = Shipment {
+            carrier: "Post".into(),
+            tracking_number: number.into(),
         };
-        self.told.push(format!("{who} {told}"));
+        let (order, mark) = (self.orders[whose].0, Some(self.mark()));
+        self.tell(
+            "shop",
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            },
+        );
+    }
+
+    fn deliver(&mut self, whose: &str) {
+        let (order, mark) = (self.orders[whose].0, Some(self.mark()));
+        self.tell("shop", Command::DeliverOrder { order, mark });
+    }
+
+    fn accept(&mut self, whose: &str) {
+        let (order, mark) = (self.orders[whose].0, self.mark());
+        self.tell("shop", Command::AcceptReturn { order, mark });
+    }
+
+    fn send_back(&mut self, who: &str, whose: &str) {
+        let command = Command::RequestReturn {
+            order: self.orders[whose].0,
+            buyer: person(who),
+            reason: "too small".into(),
+        };
+        self.tell(who, command);
     }
 
     // Telling and being told.
@@ -436,6 +467,9 @@ impl Story {
             Refusal::Rejected(Rejection::AlreadyWaiting { quantity, .. }) => {
                 format!("waits for {quantity} already")
             }
+            Refusal::Rejected(Rejection::AlreadyShipped {
+                tracking_number, ..
+            }) => format!("shipped as {tracking_number}"),
             Refusal::Rejected(Rejection::Paused(_)) => "paused".to_owned(),
             Refusal::Rejected(Rejection::Closed(_)) => "closed".to_owned(),
             Refusal::Rejected(Rejection::NoSuchProduct(_)) => "no such product".to_owned(),

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{AfterSale, Errand, Expected, Model, Recount, Told};
+use super::model::{Errand, Expected, Model, Recount, Told};
 use super::replay::Cut;
 use crate::actors::cell::{Cell, CellLimits};
 use crate::actors::message::{Answer, Command, Effect, Place, Reply, ReplyTo};
 use crate::actors::turn::Turn;
-use crate::domain::{
-    Bucket, BuyerId, Event, Order, OrderId, Posting, ProductId, Rejection, Release, Snapshot,
-    Timestamp,
-};
+use crate::domain::{BuyerId, OrderId, ProductId, Snapshot, Timestamp};
 use crate::persistence::journal::{Journal, MemoryJournal};
 
 #[derive(Debug)]
@@ -102,40 +99,6 @@ impl World {
         self.model.sweep(orders_max);
         self.cell.settle_due(orders_max, &mut self.turn);
         self.compare();
-    }
-
-    /// Steps for which the cell has no command yet, decided by the order itself.
-    pub(super) fn after_sale(
-        &mut self,
-        id: OrderId,
-        step: AfterSale,
-    ) -> Result<Option<()>, Rejection> {
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{} {id} {step:?}", self.turn.now));
-        }
-        let predicted = self.model.after_sale(id, &step);
-        self.model.errands.clear();
-        self.cell.settle_order(id, &mut self.turn);
-        let order = self.cell.order(id).expect("an order that was placed");
-        let decision = match step {
-            AfterSale::Ship => order.decide_shipment("Post", "RR1"),
-            AfterSale::Deliver { return_until } => order.decide_delivery(return_until),
-            AfterSale::RequestReturn => order.decide_return_request("too small"),
-            AfterSale::AcceptReturn => order.decide_return_acceptance(),
-        };
-        let event = decision.map(|decided| {
-            decided.map(|(change, release)| Event::OrderChanged {
-                order: id,
-                at: self.turn.now,
-                postings: postings_after_sale(order, release),
-                change,
-            })
-        });
-        let decided =
-            event.map(|event| event.map(|event| self.cell.happen(&event, &mut self.turn)));
-        assert_eq!(decided, predicted, "{step:?}");
-        self.compare();
-        decided
     }
 
     fn compare(&mut self) -> Vec<(ReplyTo, Expected)> {
@@ -249,20 +212,6 @@ impl World {
             let kept: BTreeMap<BuyerId, u64> = product.people().collect();
             assert_eq!(kept, recount, "who has how many of {}", product.id);
         }
-    }
-}
-
-fn postings_after_sale(order: &Order, release: Release) -> Vec<Posting> {
-    let back = |line: &crate::domain::Line| Posting {
-        product: line.product,
-        from: Bucket::Sold,
-        to: Bucket::Returning,
-        units: u64::from(line.quantity.get()),
-    };
-    match release {
-        Release::Keep => vec![],
-        Release::SendBack => order.lines.iter().map(back).collect(),
-        other => unreachable!("no step after the sale does {other:?}"),
     }
 }
 

@@ -7,6 +7,7 @@
 //! Where the rules leave the order of two refusals open, the model follows the cell.
 
 mod cancel;
+mod deliver;
 mod pay;
 mod place;
 mod shop;
@@ -58,15 +59,6 @@ pub(super) enum Errand {
     Refund(AttemptId, i64),
 }
 
-/// What the shop and the buyer do once an order is paid.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum AfterSale {
-    Ship,
-    Deliver { return_until: Timestamp },
-    RequestReturn,
-    AcceptReturn,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) now: Timestamp,
@@ -114,7 +106,9 @@ pub(super) struct Paper {
     pub(super) key: KeyHash,
     fingerprint: Fingerprint,
     number: u64,
-    return_until: Option<Timestamp>,
+    /// Carrier and number.
+    pub(super) shipped_by: Option<(Box<str>, Box<str>)>,
+    pub(super) return_until: Option<Timestamp>,
     restock_at: Option<Timestamp>,
     restocked: bool,
     cancel_waiters: Vec<ReplyTo>,
@@ -249,6 +243,17 @@ impl Paper {
             "order {}: the cell's left, the model's right",
             order.id
         );
+        let known = order.aftermath.as_deref();
+        assert_eq!(
+            (
+                known.map(|it| (it.carrier.clone(), it.tracking_number.clone())),
+                known.and_then(|it| it.return_until),
+                known.is_some_and(|it| it.restocked),
+            ),
+            (self.shipped_by.clone(), self.return_until, self.restocked),
+            "after the sale of {}: the cell's left, the model's right",
+            order.id
+        );
         assert_eq!(
             order.attempts.len(),
             self.tries.len(),
@@ -314,6 +319,14 @@ impl Model {
             Command::RepeatCharge { order, attempt } => Some(self.repeat_charge(*order, *attempt)),
             Command::RecordRefund { order, attempt } => Some(self.record_refund(*order, *attempt)),
             Command::DeferRefund { order } => Some(self.defer_refund(*order)),
+            Command::ShipOrder {
+                order, shipment, ..
+            } => Some(self.ship(*order, shipment)),
+            Command::DeliverOrder { order, .. } => Some(self.deliver(*order)),
+            Command::RequestReturn { order, buyer, .. } => {
+                Some(self.request_return(*order, *buyer))
+            }
+            Command::AcceptReturn { order, .. } => Some(self.accept_return(*order)),
             Command::BreakProduct(_) => unreachable!("no history breaks a product"),
         };
         if let Some(answer) = answer {

@@ -263,6 +263,7 @@ impl Model {
             key: place.key,
             fingerprint: place.fingerprint,
             number: self.placed,
+            shipped_by: None,
             return_until: None,
             restock_at: None,
             restocked: false,

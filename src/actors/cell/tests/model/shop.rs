@@ -1,11 +1,8 @@
-//! What an admin does, and what comes after the sale.
+//! What an admin does to a product.
 
-use super::{AfterSale, Expected, Model, Shelf, TOTAL_MAX, Try, refused};
+use super::{Expected, Model, Shelf, TOTAL_MAX, refused};
 use crate::actors::message::ProductAct;
-use crate::domain::{
-    AttemptState, Money, OrderId, OrderState, ProductId, RefundState, Rejection, RestockTo, Span,
-    Stock, Window, WindowAct,
-};
+use crate::domain::{Money, ProductId, Rejection, RestockTo, Span, Stock, Window, WindowAct};
 
 impl Model {
     pub(super) fn change(&mut self, product: ProductId, act: &ProductAct) -> Expected {
@@ -206,52 +203,5 @@ impl Model {
             WindowAct::Schedule => unreachable!("handled above"),
         }
         Ok(())
-    }
-
-    /// `None`: the repeat of a step that is done.
-    pub(in crate::actors::cell::tests) fn after_sale(
-        &mut self,
-        id: OrderId,
-        step: &AfterSale,
-    ) -> Result<Option<()>, Rejection> {
-        use OrderState::{Completed, Delivered, Paid, ReturnRequested, Returned, Shipped};
-        self.touch(id);
-        let now = self.now;
-        let paper = self.papers.get_mut(&id).unwrap();
-        match (step, paper.state) {
-            (AfterSale::Ship, Paid) => paper.state = Shipped,
-            (AfterSale::Ship, Shipped | Delivered | Completed | ReturnRequested | Returned) => {
-                return Ok(None);
-            }
-            (AfterSale::Ship, _) => return Err(Rejection::NotPaid),
-            (AfterSale::Deliver { return_until }, Shipped) => {
-                paper.state = Delivered;
-                paper.return_until = Some(*return_until);
-            }
-            (AfterSale::Deliver { .. }, Delivered | Completed | ReturnRequested | Returned) => {
-                return Ok(None);
-            }
-            (AfterSale::Deliver { .. }, _) => return Err(Rejection::NotShipped),
-            (AfterSale::RequestReturn, Delivered) => {
-                paper.state = ReturnRequested;
-                paper.restock_at = Some(now.plus(Span::from_secs(86_400)));
-            }
-            (AfterSale::RequestReturn, ReturnRequested | Returned) => return Ok(None),
-            (AfterSale::RequestReturn, Completed) => return Err(Rejection::ReturnWindowClosed),
-            (AfterSale::RequestReturn, _) => return Err(Rejection::NotDelivered),
-            (AfterSale::AcceptReturn, ReturnRequested) => {
-                paper.state = Returned;
-                let late = paper.restock_at.is_some_and(|at| at <= now);
-                self.marks
-                    .hit_if(late, "a return is accepted after its restock was due");
-                let paid_by =
-                    |t: &&Try| t.state == AttemptState::Captured && t.refund == RefundState::NotDue;
-                let attempt = paper.tries.iter().find(paid_by).unwrap().id;
-                self.refund(id, attempt);
-            }
-            (AfterSale::AcceptReturn, Returned) => return Ok(None),
-            (AfterSale::AcceptReturn, _) => return Err(Rejection::ReturnNotRequested),
-        }
-        Ok(Some(()))
     }
 }
