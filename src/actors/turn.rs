@@ -1,7 +1,7 @@
 //! One turn of the engine: what a batch of commands decided, kept back until the journal has it.
 
 use super::message::{Answer, Effect, ReplyTo};
-use crate::domain::{Event, IdMap, OrderPlaced, ProductId, Timestamp};
+use crate::domain::{Event, IdMap, OrderId, OrderPlaced, ProductId, Timestamp};
 use crate::persistence::codec;
 use crate::persistence::journal::{Batch, Position};
 
@@ -16,6 +16,10 @@ pub(crate) struct Turn {
     pub(crate) touched: IdMap<ProductId, ()>,
     /// What was placed, so that repeats and people with units in hand are recognised without asking an actor.
     pub(crate) placed: Vec<OrderPlaced>,
+    /// Somebody watches buyers: note which orders change.
+    pub(crate) is_watched: bool,
+    /// Orders that changed; a watched turn alone notes them.
+    pub(crate) changed: Vec<OrderId>,
     last: Position,
 }
 
@@ -28,6 +32,8 @@ impl Turn {
             effects: Vec::new(),
             touched: IdMap::default(),
             placed: Vec::new(),
+            is_watched: false,
+            changed: Vec::new(),
             last: Position::ZERO,
         }
     }
@@ -41,6 +47,7 @@ impl Turn {
         self.effects.clear();
         self.touched.clear();
         self.placed.clear();
+        self.changed.clear();
     }
 
     /// The sequence number that the next record will have.
@@ -55,6 +62,12 @@ impl Turn {
         self.batch
             .push_with(|buffer| codec::encode(event, buffer))
             .expect("a record is bounded by what HTTP lets in, and a full batch takes no command");
+    }
+
+    pub(crate) fn note_change(&mut self, order: Option<OrderId>) {
+        if self.is_watched {
+            self.changed.extend(order);
+        }
     }
 
     pub(crate) fn touch(&mut self, product: ProductId) {

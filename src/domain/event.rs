@@ -135,6 +135,15 @@ impl Event {
         }
     }
 
+    /// The order that it is about, if it is about one.
+    pub fn order(&self) -> Option<OrderId> {
+        match self {
+            Self::ProductChanged { .. } => None,
+            Self::OrderPlaced(placed) => Some(placed.order),
+            Self::OrderChanged { order, .. } => Some(*order),
+        }
+    }
+
     /// Shows every movement of units that the event stands for, in order.
     pub fn for_each_posting(&self, mut show: impl FnMut(&Posting)) {
         match self {

@@ -122,6 +122,23 @@ pub struct ProductView {
     pub server_time: String,
 }
 
+/// What of a product changes during a sale.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AvailabilityView {
+    pub id: Uuid,
+    pub price: Money,
+    pub window: Option<WindowView>,
+    /// `available`, `all_held` (may come back) or `sold_out` (final).
+    #[schema(example = "available")]
+    pub availability: &'static str,
+    pub available: u64,
+    /// Live holds that may give units back.
+    pub holds: u64,
+    /// When the first of them ends.
+    pub earliest_deadline: Option<String>,
+    pub server_time: String,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WindowView {
     /// `scheduled`, `open`, `paused` or `closed`.
@@ -306,6 +323,24 @@ impl ProductView {
             name: details.name.to_string(),
             description: details.description.to_string(),
             image_url: details.image_url.as_deref().map(Into::into),
+            price: Money::view(details.price),
+            window: WindowView::view(snapshot, now),
+            availability: availability_word(snapshot.stock.availability()),
+            available: snapshot.stock.available,
+            holds: snapshot.holds,
+            earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
+            server_time: rfc3339(now),
+        }
+    }
+}
+
+impl AvailabilityView {
+    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+        let Listing {
+            details, snapshot, ..
+        } = listing;
+        Self {
+            id: uuid_of(snapshot.id.get()),
             price: Money::view(details.price),
             window: WindowView::view(snapshot, now),
             availability: availability_word(snapshot.stock.availability()),

@@ -159,6 +159,11 @@ impl Cell {
         self.shards.iter().flat_map(OrderActor::iter)
     }
 
+    /// The order, unless it is out of service: its state may be half changed.
+    pub(crate) fn sound_order(&self, id: OrderId) -> Option<&Order> {
+        self.order(id).filter(|_| !self.is_broken(id))
+    }
+
     pub(crate) fn products_of(&self, order: OrderId) -> Vec<ProductId> {
         let lines = self.order(order).map(|order| &*order.lines);
         lines
@@ -296,6 +301,7 @@ impl Cell {
     fn happen(&mut self, event: &Event, turn: &mut Turn) {
         let sequence = turn.next_sequence();
         event.for_each_posting(|posting| turn.touch(posting.product));
+        turn.note_change(event.order());
         self.apply(sequence, event);
         turn.record(event);
     }
