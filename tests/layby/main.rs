@@ -21,6 +21,7 @@ mod database_away;
 mod engine;
 mod journal_damage;
 mod limits;
+mod live;
 mod mail_transport;
 mod orders;
 mod payments;

@@ -144,23 +144,19 @@ impl Audience {
 
     /// How long the steps since the last call took, once all streams have heard of them or the limit is over.
     pub(super) async fn reach_within(&self, limit: Duration) -> Reach {
-        let wanted = || {
-            let steps = self.heard.notes().asked_us.len();
-            u64::try_from(steps).unwrap_or(u64::MAX) * u64::from(self.heard.streams)
-        };
         let all_heard = async {
-            while self.heard.notes().after_us.len() < wanted() {
+            while self.heard.is_anybody_missing() {
                 sleep(LOOK_EVERY).await;
             }
         };
         // Whoever is missing then is counted.
         timeout(limit, all_heard).await.ok();
-        let missed_of = wanted();
         let mut notes = self.heard.notes();
+        let wanted = notes.wanted(self.heard.streams);
         notes.asked_us.clear();
         let after_us = std::mem::replace(&mut notes.after_us, new_histogram());
         Reach {
-            missed: missed_of.saturating_sub(after_us.len()),
+            missed: wanted.saturating_sub(after_us.len()),
             after_us,
         }
     }
@@ -176,6 +172,11 @@ impl Audience {
 impl Heard {
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().expect("nobody panics with it")
+    }
+
+    fn is_anybody_missing(&self) -> bool {
+        let notes = self.notes();
+        notes.after_us.len() < notes.wanted(self.streams)
     }
 
     /// The step that so many available units are of.
@@ -195,6 +196,14 @@ impl Heard {
         {
             after_us.saturating_record(now_us.saturating_sub(*at_us));
         }
+    }
+}
+
+impl Notes {
+    /// How often something is to be heard, if every stream hears of every step.
+    fn wanted(&self, streams: u32) -> u64 {
+        let steps = u64::try_from(self.asked_us.len()).unwrap_or(u64::MAX);
+        steps.saturating_mul(u64::from(streams))
     }
 }
 

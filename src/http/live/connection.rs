@@ -5,7 +5,7 @@
 //! goes to the heir, and all that the machinery kept for it is freed. If it gives up before, the heir is dropped with it.
 
 use std::cell::RefCell;
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -80,7 +80,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<Result<usize>> {
         match self.get_mut().socket() {
             Some(socket) => socket.poll_write(context, bytes),
-            None => Poll::Ready(Ok(0)),
+            None => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
 
@@ -91,7 +91,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<Result<usize>> {
         match self.get_mut().socket() {
             Some(socket) => socket.poll_write_vectored(context, slices),
-            None => Poll::Ready(Ok(0)),
+            None => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
 

@@ -121,6 +121,7 @@ fn push_notice(events: &mut Events, notice: &Notice) {
 impl Audience {
     /// The product, if this audience may see it.
     pub(super) fn channel(self, lookout: Lookout) -> Option<Channel> {
+        let version = lookout.version();
         let listing = lookout.listing();
         if self == Self::Public && listing.snapshot.deleted {
             return None;
@@ -130,7 +131,7 @@ impl Audience {
             state: RefCell::new(State {
                 looked_at: Timestamp::ZERO,
                 change: 1,
-                version: lookout.version(),
+                version,
                 window: listing.snapshot.window,
                 phase: None,
                 is_deleted: false,

@@ -159,7 +159,9 @@ async fn turn(hub: Rc<Inner>) {
         if hub.admission.is_closed() {
             ring.streams.clear();
         }
-        ring.turn(now.since(last), |stream| stream.visit(now, &hub.gate));
+        ring.turn(now.since(last), |stream| {
+            stream.visit(now, |pass| pass.is_good(&hub.gate))
+        });
         last = now;
         if ring.streams.is_empty() {
             *ring = Ring::default();

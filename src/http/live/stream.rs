@@ -1,7 +1,8 @@
 //! One live stream: a socket, what it says, and what ends it.
 
-use actix_web::web::Bytes;
 use std::io::{self, ErrorKind};
+
+use actix_web::web::Bytes;
 use tokio::net::TcpStream;
 
 use super::admission::Permit;
@@ -37,6 +38,13 @@ pub(super) struct Stream {
     comment_at: Timestamp,
 }
 
+impl Pass {
+    pub(super) fn is_good(&self, gate: &Gate) -> bool {
+        let bearer = gate.admit(&self.token);
+        bearer.is_ok_and(|bearer| self.roles.contains(&bearer.role))
+    }
+}
+
 impl Stream {
     const COMMENT_EVERY: Span = Span::from_secs(10);
     /// A reader that has taken nothing for so long after a comment was due is given up.
@@ -59,11 +67,12 @@ impl Stream {
     }
 
     /// Sends what is due and fits. `false`: the stream is over.
-    pub(super) fn visit(&mut self, now: Timestamp, gate: &Gate) -> bool {
-        self.try_visit(now, gate).unwrap_or(false)
+    pub(super) fn visit(&mut self, now: Timestamp, is_good: impl Fn(&Pass) -> bool) -> bool {
+        // Whatever a socket complains of, the peer cannot be reached by it any more.
+        self.try_visit(now, is_good).unwrap_or(false)
     }
 
-    fn try_visit(&mut self, now: Timestamp, gate: &Gate) -> io::Result<bool> {
+    fn try_visit(&mut self, now: Timestamp, is_good: impl Fn(&Pass) -> bool) -> io::Result<bool> {
         if self.peer_has_hung_up()? {
             return Ok(false);
         }
@@ -73,7 +82,7 @@ impl Stream {
             return Ok(now < self.comment_at.plus(Self::STUCK_MAX));
         }
         if now >= self.comment_at {
-            if !self.may_go_on(gate) {
+            if self.plan.pass.as_ref().is_some_and(|pass| !is_good(pass)) {
                 return Ok(false);
             }
             self.comment_at = now.plus(Self::COMMENT_EVERY);
@@ -87,14 +96,6 @@ impl Stream {
             Next::Event(event) => self.write(event).map(|()| true),
             Next::Over => Ok(false),
         }
-    }
-
-    fn may_go_on(&self, gate: &Gate) -> bool {
-        let Some(pass) = &self.plan.pass else {
-            return true;
-        };
-        let bearer = gate.admit(&pass.token);
-        bearer.is_ok_and(|bearer| pass.roles.contains(&bearer.role))
     }
 
     /// As much as the socket takes without waiting; the rest is kept.
@@ -132,4 +133,139 @@ fn tune(socket: &TcpStream, feed: &Feed) -> io::Result<()> {
         sockopt::set_socket_send_buffer_size(socket, Stream::SEND_BUFFER_BYTES)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+    use crate::actors::Board;
+    use crate::domain::{Bucket, Currency, Details, Money, Posting, Product, ProductId, RestockTo};
+    use crate::http::live::admission::Admission;
+    use crate::http::live::feed::Audience;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000);
+    const LAMP: ProductId = ProductId::new(1);
+
+    /// A product whose stock grows, and a stream of it to a client with a small buffer.
+    struct Scene {
+        board: Board,
+        product: Product,
+        stream: Stream,
+        client: TcpStream,
+        now: Timestamp,
+    }
+
+    impl Scene {
+        async fn set() -> Self {
+            let board = Board::new();
+            let price = Money {
+                amount: 1,
+                currency: Currency::parse("KRW").expect("a currency"),
+            };
+            let details = Details {
+                name: "Lamp".into(),
+                description: "".into(),
+                image_url: None,
+                price,
+            };
+            let product = Product::new(LAMP, details, RestockTo::Available, START);
+            board.publish(&product);
+            let lookout = board.lookout(LAMP).expect("it is there");
+            let channel = Audience::Public.channel(lookout).expect("it is public");
+            let plan = Plan {
+                feed: Feed::product(Rc::new(channel), START),
+                pass: None,
+                permit: Admission::new(1).admit(None).expect("room"),
+            };
+            let (socket, client) = pair().await;
+            Self {
+                board,
+                product,
+                stream: Stream::new(socket, plan, START),
+                client,
+                now: START,
+            }
+        }
+
+        fn add_a_unit(&mut self) {
+            let posting = Posting {
+                product: LAMP,
+                from: Bucket::Outside,
+                to: Bucket::Available,
+                units: 1,
+            };
+            self.product.post(&posting, None);
+            self.board.publish(&self.product);
+        }
+
+        fn visit_after(&mut self, span: Span) -> bool {
+            self.now = self.now.plus(span);
+            self.stream.visit(self.now, |_| true)
+        }
+
+        /// Visits and reads until nothing more comes.
+        async fn read_all(&mut self) -> String {
+            let mut read = Vec::new();
+            for _ in 0..100 {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                self.client.try_read_buf(&mut read).ok();
+                assert!(self.visit_after(Span::from_millis(1)), "it goes on");
+            }
+            String::from_utf8(read).expect("text")
+        }
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let client = TcpSocket::new_v4().expect("a socket");
+        client.set_recv_buffer_size(2_048).expect("a small buffer");
+        let client = client.connect(address).await.expect("connected");
+        let (socket, _) = listener.accept().await.expect("accepted");
+        socket.writable().await.expect("writable");
+        (socket, client)
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_gets_few_events_and_the_newest_last() {
+        const CHANGES: usize = 2_000;
+        let mut scene = Scene::set().await;
+        for _ in 0..CHANGES {
+            scene.add_a_unit();
+            assert!(scene.visit_after(Span::from_millis(1)), "it goes on");
+        }
+        assert!(!scene.stream.rest.is_empty(), "the socket was never full");
+        let text = scene.read_all().await;
+        let events = text.matches("event: product").count();
+        assert!(events < CHANGES / 10, "{events} events");
+        let newest = format!("\"available\":{CHANGES},");
+        let last = text.lines().rfind(|line| line.starts_with("data: "));
+        assert!(last.is_some_and(|it| it.contains(&newest)), "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_for_too_long_is_given_up() {
+        let mut scene = Scene::set().await;
+        while scene.stream.rest.is_empty() {
+            scene.add_a_unit();
+            assert!(scene.visit_after(Span::from_millis(1)), "it goes on");
+        }
+        assert!(scene.visit_after(Span::from_secs(19)));
+        assert!(!scene.visit_after(Span::from_secs(12)));
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_is_noticed_at_the_next_visit() {
+        let Scene {
+            mut stream, client, ..
+        } = Scene::set().await;
+        assert!(stream.visit(START, |_| true));
+        drop(client);
+        stream.socket.readable().await.expect("the end");
+        assert!(!stream.visit(START, |_| true));
+    }
 }
