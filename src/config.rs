@@ -94,6 +94,9 @@ pub struct ServeOptions {
     /// HTTP worker threads [default: one a core]
     #[arg(long, env = "LAYBY_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Live streams (Server-Sent Events) open at once; the next is told 503 [default: 20000]
+    #[arg(long, env = "LAYBY_LIVE_STREAMS_MAX", value_name = "N")]
+    pub live_streams_max: Option<usize>,
     /// Commands in flight at the engine; the next is told 503 [default: 16384]
     #[arg(long, env = "LAYBY_IN_FLIGHT_MAX", value_name = "N")]
     pub in_flight_max: Option<usize>,
@@ -220,6 +223,9 @@ impl ServeSettings {
             ensure!(workers > 0, "--workers must be at least 1");
             http.workers = workers;
         }
+        if let Some(streams_max) = options.live_streams_max {
+            http.streams_max = streams_max;
+        }
         Ok(Self {
             store,
             demo: options.demo.unwrap_or(false),
@@ -251,6 +257,7 @@ impl ServeOptions {
             time_zone: self.time_zone.or(file.time_zone),
             password_threads: self.password_threads.or(file.password_threads),
             workers: self.workers.or(file.workers),
+            live_streams_max: self.live_streams_max.or(file.live_streams_max),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
             payments_pending_max: self.payments_pending_max.or(file.payments_pending_max),
             journal_segment_mib: self.journal_segment_mib.or(file.journal_segment_mib),

@@ -24,7 +24,7 @@ use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
-use crate::http::{self, HttpParts};
+use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
@@ -51,7 +51,11 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let people = People::start(&settings, &service.database).await?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
-    let (server, address) = http::serve(
+    let Serving {
+        server,
+        address,
+        streams,
+    } = http::serve(
         settings.http,
         HttpParts {
             engine: service.link(),
@@ -75,6 +79,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
         () = stop => None,
         failure = engine_failure(&mut service.engine_failure) => failure,
     };
+    streams.close();
     handle.stop(failure.is_none()).await;
     running.await??;
     people.close().await;

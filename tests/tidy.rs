@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx::", &["persistence/"]),
     ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
+    ("actix_http::", &["http/server.rs"]),
     ("actix::", &["actors/", "startup.rs"]),
     (
         "lettre::",

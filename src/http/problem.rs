@@ -239,6 +239,30 @@ impl Problem {
         }])
     }
 
+    pub fn too_many_streams(streams_max: usize) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_streams",
+            "Too many live streams",
+            "all live streams of the server are taken; ask for the current state now and then",
+        )
+        .with("streams_max", streams_max)
+        .retry_after(5)
+    }
+
+    pub fn too_many_own_streams(streams_max: u32) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_own_streams",
+            "Too many live streams of yours",
+            format!(
+                "an account has at most {streams_max} live streams; close another window first"
+            ),
+        )
+        .with("streams_max", streams_max)
+        .retry_after(5)
+    }
+
     fn busy(code: &'static str, detail: &'static str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

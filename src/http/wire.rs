@@ -136,6 +136,23 @@ pub struct ProductView {
     pub server_time: String,
 }
 
+/// What of a product changes during a sale.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AvailabilityView {
+    pub id: Uuid,
+    pub price: Money,
+    pub window: Option<WindowView>,
+    /// `available`, `all_held` (may come back) or `sold_out` (final).
+    #[schema(example = "available")]
+    pub availability: &'static str,
+    pub available: u64,
+    /// Live holds that may give units back.
+    pub holds: u64,
+    /// When the first of them ends.
+    pub earliest_deadline: Option<String>,
+    pub server_time: String,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WindowView {
     /// `scheduled`, `open`, `paused` or `closed`.
@@ -341,6 +358,24 @@ impl ProductView {
             available: snapshot.free_units(),
             holds: snapshot.holds,
             waiting: snapshot.waiting + snapshot.offers,
+            earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
+            server_time: rfc3339(now),
+        }
+    }
+}
+
+impl AvailabilityView {
+    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+        let Listing {
+            details, snapshot, ..
+        } = listing;
+        Self {
+            id: uuid_of(snapshot.id.get()),
+            price: Money::view(details.price),
+            window: WindowView::view(snapshot, now),
+            availability: availability_word(snapshot.availability()),
+            available: snapshot.free_units(),
+            holds: snapshot.holds,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             server_time: rfc3339(now),
         }

@@ -22,6 +22,7 @@ mod database_away;
 mod engine;
 mod journal_damage;
 mod limits;
+mod live;
 mod mail_transport;
 mod mistakes;
 mod orders;
