@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "startup.rs",
             "cli/",
             "demo.rs",
+            "demo_clock.rs",
         ],
     ),
     (

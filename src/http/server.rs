@@ -9,11 +9,13 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::admin::export::Exports;
 use super::client_address::TrustedProxies;
 use super::health::Lag;
 use crate::accounts::Accounts;
 use crate::actors::EngineLink;
 use crate::persistence::database::Database;
+use crate::persistence::journey::Journeys;
 
 #[derive(Debug, Clone, Copy)]
 pub struct HttpOptions {
@@ -35,6 +37,7 @@ pub struct HttpParts {
     pub engine: EngineLink,
     pub database: Database,
     pub accounts: Accounts,
+    pub journeys: Journeys,
     pub proxies: TrustedProxies,
     pub lag: Lag,
 }
@@ -111,10 +114,12 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
         engine,
         database,
         accounts,
+        journeys,
         proxies,
         lag,
     } = parts;
     let proxies = Data::new(proxies);
+    let exports = Data::new(Exports::default());
     let connections_max = options.connections_within(open_files_max());
     let server = HttpServer::new(move || {
         App::new()
@@ -123,6 +128,8 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
             .app_data(Data::new(database.clone()))
             .app_data(Data::new(accounts.gate()))
             .app_data(Data::new(accounts.clone()))
+            .app_data(Data::new(journeys.clone()))
+            .app_data(exports.clone())
             .app_data(proxies.clone())
             .app_data(Data::new(Arc::clone(&lag)))
             .configure(super::configure)
