@@ -60,6 +60,9 @@ pub struct ServeOptions {
     /// Set up a demo shop and write its ids and tokens to `demo.json` in the data directory
     #[arg(long, env = "LAYBY_DEMO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub demo: Option<bool>,
+    /// Length of a day of the demo clock in seconds: paid orders are shipped after one and delivered after two; 0 stops it [default: 86400 with --demo, else 0]
+    #[arg(long, env = "LAYBY_DEMO_DAY_SECONDS", value_name = "SECONDS")]
+    pub demo_day_seconds: Option<u32>,
     /// `redis://host:port`, for limits that several servers share; without it each keeps its own [default: none]
     #[arg(
         long,
@@ -167,6 +170,8 @@ pub struct StoreSettings {
 pub struct ServeSettings {
     pub store: StoreSettings,
     pub demo: bool,
+    /// Zero: orders stay where they are until somebody moves them.
+    pub demo_day: Span,
     pub http: HttpOptions,
     pub proxies: TrustedProxies,
     pub redis_url: Option<String>,
@@ -229,6 +234,7 @@ impl ServeSettings {
         Ok(Self {
             store,
             demo: options.demo.unwrap_or(false),
+            demo_day: options.demo_day(),
             http,
             proxies: options.proxies()?,
             mail: options.mail(),
@@ -249,6 +255,7 @@ impl ServeOptions {
         Self {
             listen: self.listen.or(file.listen),
             demo: self.demo.or(file.demo),
+            demo_day_seconds: self.demo_day_seconds.or(file.demo_day_seconds),
             redis_url: self.redis_url.or(file.redis_url),
             mail_url: self.mail_url.or(file.mail_url),
             mail_from: self.mail_from.or(file.mail_from),
@@ -302,6 +309,16 @@ impl ServeOptions {
             options.threads = threads;
         }
         Ok(options)
+    }
+
+    fn demo_day(&self) -> Span {
+        const DAY_SECONDS: u32 = 86_400;
+        let usual = if self.demo == Some(true) {
+            DAY_SECONDS
+        } else {
+            0
+        };
+        Span::from_secs(self.demo_day_seconds.unwrap_or(usual))
     }
 
     fn calendar(&self) -> anyhow::Result<ShopCalendar> {

@@ -20,6 +20,7 @@ use crate::actors::{
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
+use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
@@ -28,6 +29,7 @@ use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
+use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
 use crate::secrets::{self, Secrets};
@@ -41,6 +43,7 @@ pub struct Service {
     engine: RunningEngine,
     projection: Projection,
     database: Database,
+    journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
 }
 
@@ -61,6 +64,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             engine: service.link(),
             database: service.database.clone(),
             accounts: people.accounts.clone(),
+            journeys: service.journeys.clone(),
             proxies: settings.proxies,
             lag: lag(&service.projection),
         },
@@ -70,6 +74,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
         let engine = service.link().connect();
         demo::set_up(&engine, &people.accounts, data_dir, &url).await?;
     }
+    let demo_clock = DemoClock::start(settings.demo_day, &service.link(), &service.database);
     println!("listening on {url}");
     tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
 
@@ -82,6 +87,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     streams.close();
     handle.stop(failure.is_none()).await;
     running.await??;
+    demo_clock.stop().await;
     people.close().await;
     match failure {
         Some(failure) => Err(failure.into()),
@@ -176,6 +182,7 @@ impl Service {
         let loaded = load(&database).await?;
         check_not_ahead(loaded.position, journal.position())?;
         let reader = journal.reader(loaded.position)?;
+        let journeys = Journeys::new(journal.readers(), database.clone());
         let projection =
             Projection::start(reader, database.clone(), projection::Options::default())?;
         let (failure, engine_failure) = watch::channel(None);
@@ -184,6 +191,7 @@ impl Service {
             engine,
             projection,
             database,
+            journeys,
             engine_failure,
         })
     }

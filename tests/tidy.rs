@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "startup.rs",
             "cli/",
             "demo.rs",
+            "demo_clock.rs",
         ],
     ),
     (

@@ -8,7 +8,7 @@
 //! | `sign_in.rs`, `sessions.rs`, `token.rs` | passwords in, tokens out |
 //! | `access.rs` | whether a token is still good, without a look-up |
 //! | `me.rs`, `address_book.rs`, `wishlist.rs` | what people see and change of themselves |
-//! | `roles.rs` | what admins do to accounts |
+//! | `roles.rs`, `contacts.rs` | what admins do to accounts, and read of many |
 //! | `events.rs`, `rules.rs`, `errands.rs` | the log, the limits, what is done after the answer |
 //!
 //! **Invariant:** personal data is in the clear in memory only, for as long as a request takes. SQL is the only home of
@@ -16,6 +16,7 @@
 
 pub mod access;
 mod address_book;
+mod contacts;
 mod errands;
 pub mod events;
 pub mod fields;
@@ -50,6 +51,7 @@ use crate::persistence::limits::{Limiter, Rule, Verdict};
 use crate::secrets::LiveKeys;
 
 pub use address_book::{Address, AddressDraft, AddressPatch};
+pub use contacts::Contact;
 pub use me::{Profile, ProfileChange};
 pub use refusal::Refusal;
 pub use sessions::SignedIn;

@@ -13,6 +13,7 @@ use super::words::{availability_word, rfc3339, uuid_of};
 use crate::accounts;
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
+use crate::persistence::journey;
 
 /// What a client is told when something was not done. Nothing changed.
 #[derive(Debug)]
@@ -263,6 +264,11 @@ impl Problem {
         .retry_after(5)
     }
 
+    /// Something of which only so much is done at once.
+    pub fn too_busy() -> Self {
+        Self::busy("busy", "more of this is waiting than is admitted")
+    }
+
     fn busy(code: &'static str, detail: &'static str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -388,12 +394,21 @@ impl From<accounts::Refusal> for Problem {
                 "The last admin",
                 "nobody could make another admin; make one first",
             ),
-            R::Busy => Self::busy("busy", "more of this is waiting than is admitted"),
+            R::Busy => Self::too_busy(),
             R::Damaged => Self::busy(
                 "personal_data_damaged",
                 "what is known about you cannot be read; the shop must mend it",
             ),
             R::Database(error) => Self::unavailable(&error),
+        }
+    }
+}
+
+impl From<journey::Refusal> for Problem {
+    fn from(refusal: journey::Refusal) -> Self {
+        match refusal {
+            journey::Refusal::Busy => Self::too_busy(),
+            fault => Self::unavailable(&fault),
         }
     }
 }

@@ -17,12 +17,14 @@ use actix_web::web::Data;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::admin::export::Exports;
 use super::client_address::TrustedProxies;
 use super::health::Lag;
 use super::live::{Admission, Connection, Hub};
 use crate::accounts::Accounts;
 use crate::actors::EngineLink;
 use crate::persistence::database::Database;
+use crate::persistence::journey::Journeys;
 
 #[derive(Debug, Clone, Copy)]
 pub struct HttpOptions {
@@ -46,6 +48,7 @@ pub struct HttpParts {
     pub engine: EngineLink,
     pub database: Database,
     pub accounts: Accounts,
+    pub journeys: Journeys,
     pub proxies: TrustedProxies,
     pub lag: Lag,
 }
@@ -157,6 +160,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerEr
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let proxies = Data::new(parts.proxies.clone());
+    let exports = Data::new(Exports::default());
     let admission = streams.clone();
     let worker = move || {
         let engine = parts.engine.connect();
@@ -167,6 +171,8 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerEr
             .app_data(Data::new(parts.database.clone()))
             .app_data(Data::new(gate.clone()))
             .app_data(Data::new(parts.accounts.clone()))
+            .app_data(Data::new(parts.journeys.clone()))
+            .app_data(exports.clone())
             .app_data(proxies.clone())
             .app_data(Data::new(Arc::clone(&parts.lag)))
             .app_data(Data::new(Hub::new(engine, gate, admission.clone())))

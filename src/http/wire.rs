@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::addresses::AddressView;
 use super::problem::{FieldError, Problem};
-use super::words::{availability_word, rfc3339, state_word, uuid_of};
+use super::words::{availability_word, refund_word, rfc3339, state_word, uuid_of};
 use crate::actors::Listing;
-use crate::domain::{self, Currency, Order, OrderState, Phase, RefundState, Snapshot, Timestamp};
+use crate::domain::{self, Currency, Order, OrderState, Phase, Snapshot, Timestamp};
 
 /// An amount in minor units of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -308,11 +308,7 @@ impl PaymentView {
                 domain::AttemptState::Captured => "captured",
                 domain::AttemptState::Declined => "declined",
             },
-            refund: match attempt.refund {
-                RefundState::NotDue => "not_due",
-                RefundState::Due => "due",
-                RefundState::Done => "done",
-            },
+            refund: refund_word(attempt.refund),
             method: attempt.method.to_string(),
             started_at: rfc3339(attempt.started_at),
         }

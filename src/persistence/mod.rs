@@ -10,6 +10,7 @@ mod acts;
 pub mod codec;
 pub mod database;
 pub mod journal;
+pub mod journey;
 pub mod limits;
 pub mod projection;
 

@@ -45,7 +45,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 pub use self::batch::{BATCH_BYTES_MAX, Batch, BatchError, RECORD_BYTES_MAX};
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -140,6 +140,9 @@ pub trait JournalReader: Send {
     /// The last record handed out, or where the reader started.
     fn position(&self) -> Position;
 }
+
+/// Makes readers on any thread, like [`Journal::reader`].
+pub type Readers = Arc<dyn Fn(Position) -> Result<Box<dyn JournalReader>, ReadError> + Send + Sync>;
 
 /// What the disk refused.
 #[derive(Debug, thiserror::Error)]

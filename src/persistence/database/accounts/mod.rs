@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::bulk::BulkInsert;
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::{Database, Engine, Error};
 use crate::domain::{BuyerId, Timestamp};
@@ -154,6 +154,12 @@ impl Database {
             .await
     }
 
+    /// Those of the accounts that there are, in no particular order.
+    pub async fn accounts(&self, ids: Vec<BuyerId>) -> Result<Vec<Account>, Error> {
+        self.read(move |connection| async move { by_ids(connection, &ids).await }.boxed())
+            .await
+    }
+
     pub async fn account_by_username(&self, index: [u8; 32]) -> Result<Option<Account>, Error> {
         self.read(move |connection| by_username(connection, index).boxed())
             .await
@@ -262,6 +268,18 @@ pub(super) async fn by_id(
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(read).transpose()
+}
+
+async fn by_ids(connection: &mut AnyConnection, ids: &[BuyerId]) -> Result<Vec<Account>, Error> {
+    let put_id = |values: &mut Values, id: &BuyerId| values.id(id.get());
+    let mut accounts = Vec::with_capacity(ids.len());
+    let head = select_accounts!("WHERE id IN");
+    select_by_keys(connection, head, ids, "", put_id, |row| {
+        accounts.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(accounts)
 }
 
 async fn by_username(
