@@ -15,7 +15,8 @@ use super::message::{
     Viewer,
 };
 use crate::domain::{
-    AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
+    AdminMark, AttemptId, BuyerId, Money, Order, OrderId, PaymentOutcome, ProductId, Quantity,
+    Rejection, Snapshot, Timestamp,
 };
 
 /// A cheap handle that any thread may connect with.
@@ -94,6 +95,24 @@ impl Engine {
         buyer: BuyerId,
     ) -> Result<Box<Order>, Refusal> {
         expect_order(self.ask(Command::CancelOrder { order, buyer }).await)
+    }
+
+    /// What a provider said by itself. When this returns `Ok`, the effect is durable, or was before; said again, it
+    /// changes nothing.
+    pub async fn settle_payment(
+        &self,
+        order: OrderId,
+        attempt: AttemptId,
+        outcome: PaymentOutcome,
+        amount: Money,
+    ) -> Result<(), Refusal> {
+        let command = Command::SettlePayment {
+            order,
+            attempt,
+            outcome,
+            amount: Some(amount),
+        };
+        self.ask(command).await.map(drop)
     }
 
     pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {

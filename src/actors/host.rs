@@ -513,6 +513,10 @@ impl Concerned {
             | Command::RecordRefund { order, .. }
             | Command::DeferRefund { order } => Self::order(*order),
             Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
+            Command::NoteProvider { .. } => Self {
+                order: None,
+                products: SmallVec::new(),
+            },
             Command::ChangeProduct { product, .. } | Command::BreakProduct(product) => Self {
                 order: None,
                 products: smallvec![*product],

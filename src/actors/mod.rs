@@ -8,12 +8,14 @@
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
 //! | `product`, `order` | the actors of one product, and of one slice of the buyers |
 //! | `payment` | the actor that talks to the payment provider, away from the engine's thread |
+//! | `breaker` | shuts buyers out while the payment provider gives no clear answers |
 //! | `board` | what is durable about each product, readable from every thread |
 //! | `lane` | the way back: answers in batches, one wake-up a worker |
 //!
 //! **Invariant:** every change goes through `Cell::apply`, live and in replay.
 
 mod board;
+mod breaker;
 mod cell;
 mod engine;
 mod host;
@@ -27,6 +29,7 @@ mod startup;
 mod turn;
 
 pub use board::{Board, Listing};
+pub use breaker::BreakerOptions;
 pub use engine::{Engine, EngineLink};
 pub use host::EngineFailure;
 pub use inbox::Counters;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::breaker::BreakerOptions;
 use super::cell::Cell;
 use super::engine::EngineLink;
 use super::host::{
@@ -44,6 +45,9 @@ pub struct EngineOptions {
     pub journal_budget_bytes: u64,
     pub keep_settled: Span,
     pub payment_times: PaymentTimes,
+    /// Calls of the payment provider at once, see [`PaymentActor`].
+    pub payment_calls_max: usize,
+    pub breaker: BreakerOptions,
 }
 
 impl Default for EngineOptions {
@@ -54,6 +58,8 @@ impl Default for EngineOptions {
             journal_budget_bytes: 8 << 30,
             keep_settled: Span::from_secs(86_400),
             payment_times: PaymentTimes::default(),
+            payment_calls_max: 64,
+            breaker: BreakerOptions::default(),
         }
     }
 }
@@ -134,12 +140,13 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let options = parts.options;
     let mut reader = reader_after(parts.live.position, parts.journal.as_ref())?;
     let journal_end = parts.journal.position();
-    let cell = replay(
+    let mut cell = replay(
         parts.live,
         reader.as_mut(),
         journal_end,
         options.payments_pending_max,
     )?;
+    cell.set_breaker(options.breaker);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);
@@ -150,7 +157,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         parts.provider,
         parts.notices,
         link.clone(),
-        options.payment_times,
+        (options.payment_times, options.payment_calls_max),
     );
     let host = HostParts {
         shared: Arc::clone(&shared),
@@ -248,10 +255,10 @@ fn start_payments(
     provider: Arc<dyn PaymentProvider>,
     notices: Option<mpsc::Receiver<Notice>>,
     link: EngineLink,
-    times: PaymentTimes,
+    (times, calls_max): (PaymentTimes, usize),
 ) -> Addr<PaymentActor> {
     PaymentActor::start_in_arbiter(&thread.handle(), move |_| {
-        PaymentActor::new(provider, notices, link, times)
+        PaymentActor::new(provider, notices, link, times, calls_max)
     })
 }
 

@@ -24,7 +24,7 @@ use crate::accounts::access::{Bearer, Gate};
 use crate::accounts::token::Role;
 use crate::domain::{BuyerId, Fingerprint, KeyHash};
 
-/// Bytes of a JSON body at most; the next is told 413.
+/// Bytes of a body at most; the next is told 413.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// A body that takes longer is told 408: a slow sender must not keep a connection.
 pub const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -55,6 +55,10 @@ pub struct IdempotencyKey(String);
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
+
+/// A body in the bytes that came, whatever it is: what is signed must not be read first.
+#[derive(Debug)]
+pub struct RawBody(pub BytesMut);
 
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
@@ -124,13 +128,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             if !json {
                 return Err(unsupported_media_type());
             }
-            if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-                return Err(too_large());
-            }
-            let body = read_in_time(payload).await?;
+            let body = read_announced(announced, payload).await?;
             parse_json(&body).map(|Object(body)| Self(body))
         }
         .boxed_local()
+    }
+}
+
+impl FromRequest for RawBody {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let announced = announced_length(request.headers());
+        let payload = payload.take();
+        async move { read_announced(announced, payload).await.map(Self) }.boxed_local()
     }
 }
 
@@ -322,6 +334,13 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()?
         .parse()
         .ok()
+}
+
+async fn read_announced(announced: Option<usize>, payload: Payload) -> Result<BytesMut, Problem> {
+    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    read_in_time(payload).await
 }
 
 /// Most bodies are there when their head is; only the others need a timer.

@@ -16,6 +16,7 @@ pub mod payments;
 pub mod problem;
 pub mod products;
 mod server;
+pub mod webhooks;
 pub mod wire;
 mod words;
 
@@ -46,6 +47,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(me::configure)
         .configure(addresses::configure)
         .configure(admin::configure)
+        .configure(webhooks::configure)
         .configure(health::configure)
         .configure(openapi::configure)
         .default_service(web::route().to(no_such_route));

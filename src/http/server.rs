@@ -13,6 +13,7 @@ use super::client_address::TrustedProxies;
 use super::health::Lag;
 use crate::accounts::Accounts;
 use crate::actors::EngineLink;
+use crate::gateways::payment::WebhookDoor;
 use crate::persistence::database::Database;
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,7 @@ pub struct HttpParts {
     pub accounts: Accounts,
     pub proxies: TrustedProxies,
     pub lag: Lag,
+    pub webhooks: WebhookDoor,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +115,10 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
         accounts,
         proxies,
         lag,
+        webhooks,
     } = parts;
     let proxies = Data::new(proxies);
+    let webhooks = Data::new(webhooks);
     let connections_max = options.connections_within(open_files_max());
     let server = HttpServer::new(move || {
         App::new()
@@ -125,6 +129,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<(Server, SocketAd
             .app_data(Data::new(accounts.clone()))
             .app_data(proxies.clone())
             .app_data(Data::new(Arc::clone(&lag)))
+            .app_data(webhooks.clone())
             .configure(super::configure)
     })
     .workers(options.workers)

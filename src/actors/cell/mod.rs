@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use super::breaker::{Breaker, BreakerOptions};
 use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
 use super::order::OrderActor;
 use super::product::ProductActor;
@@ -40,6 +41,8 @@ pub(crate) struct Cell {
     broken_shards: [bool; SHARDS],
     payments_pending: usize,
     payments_pending_max: usize,
+    /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
+    breaker: Breaker,
     latest_stamp: Timestamp,
 }
 
@@ -56,6 +59,7 @@ impl Cell {
             broken_shards: [false; SHARDS],
             payments_pending: 0,
             payments_pending_max,
+            breaker: Breaker::new(BreakerOptions::default()),
             latest_stamp: Timestamp::ZERO,
         }
     }
@@ -76,6 +80,11 @@ impl Cell {
             cell.insert(order);
         }
         cell
+    }
+
+    /// Before the first command.
+    pub(crate) fn set_breaker(&mut self, options: BreakerOptions) {
+        self.breaker = Breaker::new(options);
     }
 
     // -- what is asked -------------------------------------------------------------------------------------------
@@ -101,7 +110,10 @@ impl Cell {
                 order,
                 attempt,
                 outcome,
-            } => self.settle_payment(order, attempt, outcome, turn),
+                amount,
+            } => self
+                .check_amount(order, attempt, amount)
+                .and_then(|()| self.settle_payment(order, attempt, outcome, turn)),
             Command::DeferPayment { order, attempt } => self.defer_payment(order, attempt, turn),
             Command::RepeatCharge { order, attempt } => self.repeat_charge(order, attempt, turn),
             Command::RecordRefund { order, attempt } => self.record_refund(order, attempt, turn),
@@ -109,6 +121,7 @@ impl Cell {
                 self.answer_refund_waiters(order, turn);
                 Ok(Reply::Done)
             }
+            Command::NoteProvider { answered } => self.note_provider(answered, turn.now),
             Command::BreakProduct(product) => self.break_product(product),
         };
         turn.answer(reply_to, answer);

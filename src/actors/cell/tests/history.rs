@@ -405,6 +405,7 @@ impl History {
             order,
             attempt,
             outcome,
+            amount: None,
         });
     }
 
@@ -638,6 +639,7 @@ impl History {
                 order,
                 attempt,
                 outcome,
+                amount: None,
             });
         }
         let long_after = self.world.now().plus(Span::from_micros_u64(4 * DAY_US));

@@ -254,6 +254,7 @@ impl Story {
             order,
             attempt,
             outcome,
+            amount: None,
         };
         let command = match act {
             ["takes", _] => settle(PaymentOutcome::Captured),

@@ -281,11 +281,13 @@ impl Model {
                 order,
                 attempt,
                 outcome,
+                amount: _,
             } => Some(self.settle(*order, *attempt, *outcome)),
             Command::DeferPayment { order, attempt } => Some(self.defer(*order, *attempt)),
             Command::RepeatCharge { order, attempt } => Some(self.repeat_charge(*order, *attempt)),
             Command::RecordRefund { order, attempt } => Some(self.record_refund(*order, *attempt)),
             Command::DeferRefund { order } => Some(self.defer_refund(*order)),
+            Command::NoteProvider { .. } => unreachable!("no history breaks the provider"),
             Command::BreakProduct(_) => unreachable!("no history breaks a product"),
         };
         if let Some(answer) = answer {
