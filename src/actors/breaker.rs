@@ -97,7 +97,7 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_micros(1_764_000_000_000_000);
 
-    fn after(secs: u64) -> Timestamp {
+    fn after(secs: u32) -> Timestamp {
         START.plus(Span::from_secs(secs))
     }
 

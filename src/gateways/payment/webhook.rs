@@ -125,3 +125,135 @@ impl From<serde_json::Error> for Unreadable {
         Self(format!("line {}, column {}", error.line(), error.column()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ORDER: &str = "0190a0a0-0000-7000-8000-000000000001";
+    const ATTEMPT: &str = "0190a0a0-0000-7000-8000-000000000002";
+
+    fn read(provider: ProviderKind, body: &Value) -> Result<Word, Unreadable> {
+        let door = WebhookDoor::new(provider, WebhookSecrets::default());
+        door.read(body.to_string().as_bytes())
+    }
+
+    fn outcome(outcome: PaymentOutcome, amount: i64, currency: &str) -> Word {
+        let id = |text: &str| Uuid::parse_str(text).expect("an id").as_u128();
+        Word::Outcome {
+            order: OrderId::new(id(ORDER)),
+            attempt: AttemptId::new(id(ATTEMPT)),
+            outcome,
+            amount: Money {
+                amount,
+                currency: Currency::parse(currency).expect("a code"),
+            },
+        }
+    }
+
+    fn stripe(kind: &str, object: Value) -> Value {
+        json!({"id": "evt_1", "type": kind, "created": 1, "data": {"object": object}})
+    }
+
+    fn intent() -> Value {
+        json!({
+            "id": "pi_1", "amount": 39_000, "currency": "krw", "status": "succeeded",
+            "metadata": {"order_id": ORDER, "attempt_id": ATTEMPT},
+        })
+    }
+
+    #[test]
+    fn the_events_of_an_intent_are_outcomes() {
+        for (kind, expected) in [
+            ("payment_intent.succeeded", PaymentOutcome::Captured),
+            ("payment_intent.payment_failed", PaymentOutcome::Declined),
+            ("payment_intent.canceled", PaymentOutcome::Declined),
+        ] {
+            let word = read(ProviderKind::Stripe, &stripe(kind, intent())).expect("read");
+            assert_eq!(word, outcome(expected, 39_000, "KRW"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_counts_and_not_what_was_to_be_taken() {
+        let mut partly = intent();
+        partly["amount_received"] = json!(100);
+        let event = stripe("payment_intent.succeeded", partly.clone());
+        let word = read(ProviderKind::Stripe, &event).expect("read");
+        assert_eq!(word, outcome(PaymentOutcome::Captured, 100, "KRW"));
+        partly["amount_received"] = json!(0);
+        let event = stripe("payment_intent.canceled", partly);
+        let word = read(ProviderKind::Stripe, &event).expect("read");
+        assert_eq!(word, outcome(PaymentOutcome::Declined, 39_000, "KRW"));
+    }
+
+    #[test]
+    fn other_events_and_the_intents_of_others_say_nothing() {
+        let mut foreign = intent();
+        foreign["metadata"] = json!({"shop": "another"});
+        let mut half = intent();
+        half["metadata"]["attempt_id"] = json!("7");
+        let mut bare = intent();
+        bare.as_object_mut().expect("an object").remove("metadata");
+        for event in [
+            stripe("payment_intent.succeeded", foreign),
+            stripe("payment_intent.succeeded", half),
+            stripe("payment_intent.succeeded", bare),
+            stripe("payment_intent.created", intent()),
+            stripe("charge.refunded", json!({"id": "ch_1", "amount": "odd"})),
+            stripe("a.type.of.the.future", json!([1, 2])),
+        ] {
+            let word = read(ProviderKind::Stripe, &event).expect("read");
+            assert!(matches!(word, Word::Nothing(_)), "{event} was {word:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_that_failed_afterwards_is_news() {
+        let event = stripe("refund.failed", json!({"id": "re_1", "status": "failed"}));
+        let word = read(ProviderKind::Stripe, &event).expect("read");
+        let refund = "re_1".to_owned();
+        assert_eq!(word, Word::RefundFailed { refund });
+    }
+
+    #[test]
+    fn the_sandbox_says_it_in_our_words() {
+        let event = |kind: &str, currency: &str| {
+            json!({
+                "type": kind, "order_id": ORDER, "attempt_id": ATTEMPT,
+                "amount": {"amount": 5, "currency": currency},
+            })
+        };
+        for (kind, expected) in [
+            ("captured", PaymentOutcome::Captured),
+            ("declined", PaymentOutcome::Declined),
+        ] {
+            let word = read(ProviderKind::Sandbox, &event(kind, "USD")).expect("read");
+            assert_eq!(word, outcome(expected, 5, "USD"));
+        }
+        for event in [event("refunded", "USD"), event("captured", "usd")] {
+            read(ProviderKind::Sandbox, &event).expect_err("not what it sends");
+        }
+    }
+
+    #[test]
+    fn what_a_provider_does_not_send_is_told_by_its_place_alone() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "hunter2",
+            r#"{"type":"hunter2"}"#,
+            r#"{"type":"payment_intent.succeeded","data":{"object":{"amount":"hunter2"}}}"#,
+        ] {
+            for provider in [ProviderKind::Sandbox, ProviderKind::Stripe] {
+                let door = WebhookDoor::new(provider, WebhookSecrets::default());
+                let said = door.read(body.as_bytes()).expect_err(body).to_string();
+                assert!(!said.contains("hunter2"), "{said}");
+            }
+        }
+    }
+}

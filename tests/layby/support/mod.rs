@@ -4,6 +4,7 @@ mod canary;
 mod client;
 mod crowd;
 mod letters;
+mod localstripe;
 mod mail_server;
 mod mariadb;
 mod person;
@@ -13,12 +14,14 @@ mod shop;
 mod store;
 mod trade;
 mod wait;
+mod webhook;
 mod wire;
 
 pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
 pub(crate) use letters::{Outbox, Postbox, code_in};
+pub(crate) use localstripe::{Booked, LocalStripe};
 pub(crate) use mail_server::{MailServer, ReceivedLetter, Tls};
 pub(crate) use mariadb::MariaDb;
 pub(crate) use person::{Member, Person};
@@ -28,6 +31,7 @@ pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, run};
 pub(crate) use store::Store;
 pub(crate) use trade::{Registry, recount, trade};
 pub(crate) use wait::{eventually, pause};
+pub(crate) use webhook::Webhook;
 pub(crate) use wire::{Exchange, connect, exchange, read_answer};
 
 /// Makes each sentence a test on SQLite and one on MariaDB.

@@ -1,5 +1,8 @@
 //! Paying, and giving money back. The sandbox keeps the provider's side of the books.
 
+mod stripe;
+mod webhooks;
+
 use serde_json::json;
 
 use crate::support::{
