@@ -47,6 +47,19 @@ fn now() -> i64 {
     Timestamp::now().as_second()
 }
 
+/// Somebody must look at it.
+#[track_caller]
+fn is_logged(shop: &mut Shop, words: &str, times: usize) {
+    let log = &shop.process().stderr;
+    eventually("the faults are in the log", || {
+        let lines = log.all();
+        let faults = lines
+            .iter()
+            .filter(|it| it.contains("ERROR") && it.contains(words));
+        (faults.count() == times).then_some(())
+    });
+}
+
 #[track_caller]
 fn says(answer: &Answer, result: &str) {
     assert_eq!(answer.is(200)["result"], result);
@@ -211,9 +224,7 @@ fn another_sum_settles_nothing(store: Store) {
         door.send(&wrong).is_refused(422, "payment_mismatch");
     }
     assert_eq!(alice.order(&order), before);
-    let log = shop.process().stderr.all();
-    let told = log.iter().filter(|line| line.contains(FAULT)).count();
-    assert_eq!(told, 4, "somebody must look at it");
+    is_logged(&mut shop, FAULT, 4);
     says(&door.send(&word), "settled");
 }
 
@@ -321,9 +332,7 @@ fn a_success_for_an_order_that_was_over_long_ago_is_not_swallowed(store: Store) 
     for _ in 0..2 {
         door.send(&word).is_refused(409, "payment_too_late");
     }
-    let log = shop.process().stderr.all();
-    let is_told = |line: &&String| line.contains("by hand") && line.contains("ERROR");
-    assert_eq!(log.iter().filter(is_told).count(), 2);
+    is_logged(&mut shop, "by hand", 2);
     let bought = shop.buyer().place(&[line(&lamp, 1)]);
     bought.is(201);
 }

@@ -1,4 +1,4 @@
-//! A Stripe that nobody here wrote: localstripe, from PyPI. Stateful, with books to compare; it ignores idempotency keys.
+//! A Stripe that nobody here wrote: the Python package localstripe. Stateful, with books to compare; it ignores idempotency keys.
 //!
 //! Knows nothing of the other helpers, because the unit tests of `src/gateways/payment` use it too.
 #![allow(dead_code, reason = "two sets of tests use it, each a part of it")]

@@ -470,7 +470,7 @@ impl Scene {
             );
             let kept = self.bank.kept(*id);
             let owns = order.state == OrderState::Paid;
-            assert!(owns || !order.hold_end().is_some(), "{order:?} still holds");
+            assert!(owns || order.hold_end().is_none(), "{order:?} still holds");
             assert_eq!(kept, if owns { order.total() } else { 0 }, "{order:?}");
             money += kept;
             price += i64::from(owns) * order.total();

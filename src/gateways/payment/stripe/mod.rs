@@ -1,4 +1,4 @@
-//! Stripe, by its PaymentIntents.
+//! Stripe, by its payment intents.
 //!
 //! An attempt is one intent, made and confirmed in two calls. Making one moves no money, so an answer that is lost there
 //! costs nothing; confirming is the one call that does, and by then the intent is in Stripe's list with our ids on it.
