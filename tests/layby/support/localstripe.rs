@@ -151,8 +151,8 @@ fn run(port: u16) -> io::Result<Result<Child, String>> {
         .spawn()?;
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if child.try_wait()?.is_some() {
-            let mut text = String::new();
+        if let Some(status) = child.try_wait()? {
+            let mut text = format!("{status}; ");
             said.rewind()?;
             said.read_to_string(&mut text)?;
             return Ok(Err(text));
@@ -202,8 +202,9 @@ fn agent() -> Agent {
     config.into()
 }
 
-/// Free at this moment.
+/// Free at this moment, and not one of those that the kernel gives to clients: it takes Python a while to listen there.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let drawn = std::iter::repeat_with(|| rand::random_range(20_000..32_000));
+    drawn.take(100).find(is_free).expect("a free port")
 }
