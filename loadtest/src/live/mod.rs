@@ -16,7 +16,7 @@ use crate::api::Admin;
 use crate::cli::Live as Options;
 use crate::open_loop::{self, Measured};
 use crate::peers::{Bench, HotProduct, PLENTY};
-use crate::report::{Latency, Report, Resale, new_histogram, quantile_ms, round};
+use crate::report::{self, Latency, Report, Resale, new_histogram, quantile_ms, round};
 use audience::{Audience, Reach};
 
 /// Purchases may take at most twice as long beside the streams.
@@ -29,6 +29,8 @@ const STEPS_QUIET: u32 = 3;
 const STEP_EVERY: Duration = Duration::from_millis(900);
 /// A stream that has not heard of a step by then has missed it.
 const REACH_WITHIN: Duration = Duration::from_secs(5);
+/// Fewer disappear in what else a server allocates and gives back.
+const STREAMS_TO_TELL_MEMORY: u32 = 1_000;
 /// Memory is looked at when what was allocated on the way has been given back.
 const MEMORY_SETTLES: Duration = Duration::from_secs(2);
 
@@ -106,9 +108,11 @@ impl Stage<'_> {
         )?;
         let after = self.memory_bytes().await;
         // Later rounds find the memory of the first.
-        if let (0, Some(before), Some(after)) = (round, before, after) {
+        let is_told = round == 0 && self.options.streams >= STREAMS_TO_TELL_MEMORY;
+        if let (true, Some(before), Some(after)) = (is_told, before, after) {
             let bytes = after as f64 - before as f64;
-            findings.bytes_per_stream = Some(round_to(bytes / f64::from(self.options.streams)));
+            let of_each = bytes / f64::from(self.options.streams);
+            findings.bytes_per_stream = Some(report::round(of_each, 0));
         }
         for _ in 0..STEPS_QUIET {
             self.step(&audience).await?;
@@ -157,10 +161,6 @@ impl Stage<'_> {
 
 fn p99_ms(latency_us: &Histogram<u64>) -> f64 {
     quantile_ms(latency_us, 0.99)
-}
-
-fn round_to(bytes: f64) -> f64 {
-    round(bytes, 0)
 }
 
 fn report(options: &Options, found: &Findings) -> Report {
