@@ -28,8 +28,6 @@ const OPENED_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Streams from one source address: there are not enough ports for more, with those of the round before still waiting.
 const STREAMS_PER_SOURCE: u32 = 10_000;
-/// The lowest priority.
-const NICENESS: i32 = 19;
 /// Room for a few events.
 const BUFFER_BYTES: usize = 16 << 10;
 const AVAILABLE: &[u8] = b"\"available\":";
@@ -117,9 +115,6 @@ impl Audience {
         let (opened, is_open) = std::sync::mpsc::channel();
         let listening = Arc::clone(&heard);
         let thread = std::thread::spawn(move || {
-            // Listeners are elsewhere, on machines of their own: here they wait for the server, and not it for them.
-            // Without the right to that they compete.
-            rustix::process::nice(NICENESS).ok();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;

@@ -8,6 +8,7 @@ mod audience;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join;
 use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::time::sleep;
@@ -123,22 +124,26 @@ impl Stage<'_> {
             .add(audience.reach_within(REACH_WITHIN).await);
 
         self.bench.settle().await;
-        let load = &self.options.load;
         let rate = f64::from(self.options.rate);
-        let purchases = open_loop::run(&self.hot.workload, load.pace(), rate);
-        let mut purchases = std::pin::pin!(purchases);
-        let measured = loop {
-            tokio::select! {
-                measured = &mut purchases => break measured?,
-                () = sleep(STEP_EVERY) => self.step(&audience).await?,
-            }
-        };
+        let pace = self.options.load.pace();
+        let purchases = open_loop::run(&self.hot.workload, pace, rate);
+        let lasts = pace.warm_up + pace.measured;
+        // Side by side: purchases do not wait for the answer to a step.
+        let (measured, ()) = try_join(purchases, self.steps_for(lasts, &audience)).await?;
         findings
             .reach
             .add(audience.reach_within(REACH_WITHIN).await);
         findings.p99_with_ms.push(p99_ms(&measured.latency_us));
         findings.last = measured;
         audience.leave()
+    }
+
+    async fn steps_for(&mut self, lasts: Duration, audience: &Audience) -> Result<()> {
+        for _ in 0..lasts.as_millis() / STEP_EVERY.as_millis() {
+            sleep(STEP_EVERY).await;
+            self.step(audience).await?;
+        }
+        Ok(())
     }
 
     /// Raises the stock by one step and notes when it was asked for.
