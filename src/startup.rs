@@ -27,6 +27,7 @@ use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::persistence::database::{self, Database, Loaded};
+use crate::persistence::following::Progress;
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
@@ -172,7 +173,7 @@ impl Service {
         check_not_ahead(loaded.position, journal.position())?;
         let reader = journal.reader(loaded.position)?;
         let projection =
-            Projection::start(reader, database.clone(), projection::Options::default())?;
+            Projection::start(reader, database.clone(), projection::PACE)?;
         let (failure, engine_failure) = watch::channel(None);
         let engine = start_engine(settings, journal, loaded, &database, &projection, failure)?;
         Ok(Self {
@@ -188,7 +189,7 @@ impl Service {
     }
 
     /// How far SQL has followed.
-    pub fn progress(&self) -> &projection::Progress {
+    pub fn progress(&self) -> &Progress {
         self.projection.progress()
     }
 

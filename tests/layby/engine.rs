@@ -281,7 +281,7 @@ impl Stage {
         let live = database.load_live(Timestamp::ZERO).await.expect("read");
         let reader = journal.reader(live.position).expect("a reader");
         let projection =
-            Projection::start(reader, database.clone(), projection::Options::default())
+            Projection::start(reader, database.clone(), projection::PACE)
                 .expect("a projection");
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
