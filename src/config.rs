@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::accounts::passwords::PoolOptions;
 use crate::actors::{EngineOptions, PaymentTimes};
+use crate::calendar::ShopCalendar;
 use crate::gateways::mail::MailOptions;
 use crate::gateways::payment::SandboxPlan;
 use crate::http::HttpOptions;
@@ -80,9 +81,15 @@ pub struct ServeOptions {
     /// PEM file with a certificate to trust as the mail server's root, beside the public ones
     #[arg(long, env = "LAYBY_MAIL_CA_FILE", value_name = "FILE")]
     pub mail_ca_file: Option<PathBuf>,
+    /// Letters to buyers about their orders: on or off [default: on]
+    #[arg(long, env = "LAYBY_ORDER_LETTERS", value_name = "ON|OFF")]
+    pub order_letters: Option<Switch>,
     /// Addresses and nets of reverse proxies whose `X-Forwarded-For` is believed: `127.0.0.1,10.0.0.0/8` [default: none]
     #[arg(long, env = "LAYBY_TRUSTED_PROXIES", value_name = "NETS")]
     pub trusted_proxies: Option<String>,
+    /// Time zone in which the shop counts days, as for the end of a return window [default: Asia/Seoul]
+    #[arg(long, env = "LAYBY_TIME_ZONE", value_name = "ZONE")]
+    pub time_zone: Option<String>,
     /// Threads that hash passwords [default: half of the cores]
     #[arg(long, env = "LAYBY_PASSWORD_THREADS", value_name = "N")]
     pub password_threads: Option<usize>,
@@ -130,6 +137,14 @@ pub struct ServeOptions {
     pub sandbox_late_ms: Option<u64>,
 }
 
+/// Something that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// `layby.toml`: the same keys as the options, with `_` for `-`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -160,8 +175,10 @@ pub struct ServeSettings {
     pub proxies: TrustedProxies,
     pub redis_url: Option<String>,
     pub mail: MailOptions,
+    pub order_letters: bool,
     pub passwords: PoolOptions,
     pub engine: EngineOptions,
+    pub calendar: ShopCalendar,
     pub journal_segment_bytes: u64,
     pub journal_retention_bytes: u64,
     pub sandbox: SandboxPlan,
@@ -217,8 +234,10 @@ impl ServeSettings {
             http,
             proxies: options.proxies()?,
             mail: options.mail(),
+            order_letters: options.order_letters != Some(Switch::Off),
             passwords: options.passwords()?,
             engine: options.engine()?,
+            calendar: options.calendar()?,
             journal_segment_bytes: mib(options.journal_segment_mib, 64, 1..=1024)?,
             journal_retention_bytes: mib(options.journal_retention_mib, 1024, 0..=1 << 30)?,
             sandbox: options.sandbox()?,
@@ -237,7 +256,9 @@ impl ServeOptions {
             mail_url: self.mail_url.or(file.mail_url),
             mail_from: self.mail_from.or(file.mail_from),
             mail_ca_file: self.mail_ca_file.or(file.mail_ca_file),
+            order_letters: self.order_letters.or(file.order_letters),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            time_zone: self.time_zone.or(file.time_zone),
             password_threads: self.password_threads.or(file.password_threads),
             workers: self.workers.or(file.workers),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
@@ -283,6 +304,12 @@ impl ServeOptions {
             options.threads = threads;
         }
         Ok(options)
+    }
+
+    fn calendar(&self) -> anyhow::Result<ShopCalendar> {
+        let name = self.time_zone.as_deref();
+        ShopCalendar::in_zone(name.unwrap_or(ShopCalendar::ZONE_DEFAULT))
+            .context("time_zone is not right")
     }
 
     fn engine(&self) -> anyhow::Result<EngineOptions> {

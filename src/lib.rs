@@ -12,6 +12,7 @@
 
 pub mod accounts;
 pub mod actors;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod domain;
 pub mod gateways;
 pub mod http;
 pub mod mail;
+pub mod notices;
 pub mod persistence;
 pub mod secrets;
 pub mod startup;

@@ -26,6 +26,7 @@ use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
+use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::following::Progress;
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
@@ -41,6 +42,9 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
 pub struct Service {
     engine: RunningEngine,
     projection: Projection,
+    /// Where letters about orders go on, until somebody writes them. `None`: nobody is to.
+    place: Option<Place>,
+    notices: Option<Notices>,
     database: Database,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
 }
@@ -50,6 +54,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let data_dir = &settings.store.data_dir;
     let mut service = Service::start(&settings).await?;
     let people = People::start(&settings, &service.database).await?;
+    service.start_notices(&settings, &people)?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
     let (server, address) = http::serve(
@@ -90,6 +95,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 struct People {
     accounts: Accounts,
     carrier: CarrierHandle,
+    vault: Vault,
 }
 
 impl People {
@@ -102,7 +108,7 @@ impl People {
         let carrier = start_carrier(settings, database, &vault, &clock)?;
         let accounts = Accounts::start(AccountsParts {
             database: database.clone(),
-            vault,
+            vault: vault.clone(),
             passwords: PasswordPool::start(settings.passwords)?,
             issuer: TokenIssuer::new(Arc::clone(secrets.token_keys())),
             verifier: Arc::new(TokenVerifier::new(Arc::clone(secrets.token_keys()))),
@@ -114,6 +120,7 @@ impl People {
         Ok(Self {
             accounts: accounts.await?,
             carrier,
+            vault,
         })
     }
 
@@ -171,17 +178,41 @@ impl Service {
         let database = open_database(store).await?;
         let loaded = load(&database).await?;
         check_not_ahead(loaded.position, journal.position())?;
+        let place = find_place(settings, &database, &journal, loaded.position).await?;
         let reader = journal.reader(loaded.position)?;
-        let projection =
-            Projection::start(reader, database.clone(), projection::PACE)?;
+        let projection = Projection::start(reader, database.clone(), projection::PACE)?;
         let (failure, engine_failure) = watch::channel(None);
-        let engine = start_engine(settings, journal, loaded, &database, &projection, failure)?;
+        let followers = Followers {
+            projection: projection.progress(),
+            notices: place.as_ref().map(Place::progress),
+        };
+        let engine = start_engine(settings, journal, loaded, &database, followers, failure)?;
         Ok(Self {
             engine,
             projection,
+            place,
+            notices: None,
             database,
             engine_failure,
         })
+    }
+
+    /// Begins to write letters about orders, if there are to be any.
+    fn start_notices(&mut self, settings: &ServeSettings, people: &People) -> anyhow::Result<()> {
+        let Some(place) = self.place.take() else {
+            return Ok(());
+        };
+        let parts = NoticesParts {
+            database: self.database.clone(),
+            vault: people.vault.clone(),
+            carrier: people.carrier.clone(),
+            clock: Arc::new(SystemClock),
+            calendar: settings.calendar.clone(),
+            projected: self.projection.progress().clone(),
+            waiting_max: NoticesParts::WAITING_MAX,
+        };
+        self.notices = Some(Notices::start(place, parts, notices::PACE)?);
+        Ok(())
     }
 
     pub fn link(&self) -> EngineLink {
@@ -203,6 +234,10 @@ impl Service {
             .is_err()
         {
             tracing::warn!("the database is behind; it catches up after the next start");
+        }
+        // Letters that are not written yet are written after the next start.
+        if let Some(notices) = self.notices {
+            tokio::task::spawn_blocking(|| notices.stop()).await??;
         }
         let projection = self.projection;
         tokio::task::spawn_blocking(|| projection.stop()).await??;
@@ -287,12 +322,37 @@ fn check_not_ahead(sql: Position, journal: Position) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Where letters about orders go on. `None`: they are turned off, and what happens meanwhile will not be told either.
+async fn find_place(
+    settings: &ServeSettings,
+    database: &Database,
+    journal: &dyn Journal,
+    projected: Position,
+) -> anyhow::Result<Option<Place>> {
+    if !settings.order_letters {
+        database.forget_notices().await?;
+        return Ok(None);
+    }
+    Ok(Some(Place::find(database, journal, projected).await?))
+}
+
+/// Who follows the journal.
+struct Followers<'a> {
+    projection: &'a Progress,
+    notices: Option<&'a Progress>,
+}
+
+fn position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
+    let progress = progress.clone();
+    Box::new(move || progress.position())
+}
+
 fn start_engine(
     settings: &ServeSettings,
     journal: FileJournal<RealDisk>,
     loaded: Loaded,
     database: &Database,
-    projection: &Projection,
+    followers: Followers<'_>,
     failure: watch::Sender<Option<EngineFailure>>,
 ) -> anyhow::Result<RunningEngine> {
     let books = settings.store.data_dir.join("sandbox-books.log");
@@ -306,10 +366,9 @@ fn start_engine(
         notices: Some(notices),
         options: settings.engine,
         reload: reload(database.clone()),
-        projected: {
-            let progress = projection.progress().clone();
-            Box::new(move || progress.position())
-        },
+        projected: position_of(followers.projection),
+        // Letters are behind SQL; without them SQL is the last.
+        followed: position_of(followers.notices.unwrap_or(followers.projection)),
         on_failure: Box::new(move |error| {
             failure.send_replace(Some(error));
         }),

@@ -9,6 +9,7 @@
 //! | `access.rs` | whether a token is still good, without a look-up |
 //! | `me.rs`, `address_book.rs` | what people see and change of themselves |
 //! | `roles.rs` | what admins do to accounts |
+//! | `letters.rs` | letters to an account, addressed and sealed |
 //! | `events.rs`, `rules.rs`, `errands.rs` | the log, the limits, what is done after the answer |
 //!
 //! **Invariant:** personal data is in the clear in memory only, for as long as a request takes. SQL is the only home of
@@ -19,6 +20,7 @@ mod address_book;
 mod errands;
 pub mod events;
 pub mod fields;
+mod letters;
 mod me;
 pub mod passwords;
 mod profile;
@@ -49,11 +51,14 @@ use crate::persistence::limits::{Limiter, Rule, Verdict};
 use crate::secrets::LiveKeys;
 
 pub use address_book::{Address, AddressDraft, AddressPatch};
+#[cfg(test)]
+pub(crate) use letters::account_with_address;
+pub(crate) use letters::{LETTER_LIFE, Life, open_letter, order_letter};
 pub use me::{Profile, ProfileChange};
 pub use refusal::Refusal;
 pub use sessions::SignedIn;
 pub use sign_up::NewPerson;
-pub(crate) use sign_up::{new_account, open_letter};
+pub(crate) use sign_up::new_account;
 
 /// How long what waits to be written is given when the server stops.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);

@@ -22,6 +22,7 @@ mod engine;
 mod journal_damage;
 mod limits;
 mod mail_transport;
+mod notices;
 mod orders;
 mod payments;
 mod products;

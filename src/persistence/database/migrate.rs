@@ -48,6 +48,8 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0111_address_versions", 111),
     migration!("mysql", "0120_account_events", 120),
     migration!("mysql", "0130_mail_outbox", 130),
+    migration!("mysql", "0160_notices", 160),
+    migration!("mysql", "0161_order_outbox", 161),
 ];
 
 #[rustfmt::skip]
@@ -89,6 +91,10 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0130_mail_outbox", 130),
     migration!("sqlite", "0131_mail_outbox_by_turn", 131),
     migration!("sqlite", "0132_mail_outbox_by_account", 132),
+    migration!("sqlite", "0160_notices", 160),
+    migration!("sqlite", "0161_order_outbox", 161),
+    migration!("sqlite", "0162_order_outbox_by_end", 162),
+    migration!("sqlite", "0163_order_outbox_by_account", 163),
 ];
 
 /// How long to wait for another process that is making the tables.

@@ -6,6 +6,7 @@ mod bench;
 mod histories;
 mod mail_outbox;
 mod migrating;
+mod notices;
 mod outages;
 mod proxy;
 mod reading;

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::bulk::BulkInsert;
+use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::{Database, Engine, Error};
 use crate::domain::{BuyerId, Timestamp};
@@ -262,6 +262,27 @@ pub(super) async fn by_id(
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Those of these accounts that letters can be written to: verified, and neither suspended nor erased.
+pub(super) async fn addressable(
+    connection: &mut AnyConnection,
+    ids: &[BuyerId],
+) -> Result<Vec<Account>, Error> {
+    let head = select_accounts!("WHERE id IN");
+    let tail = " AND data_key IS NOT NULL
+                 AND email IS NOT NULL
+                 AND verified_at IS NOT NULL
+                 AND suspended_at IS NULL
+                 AND erased_at IS NULL";
+    let put_id = |values: &mut Values, id: &BuyerId| values.id(id.get());
+    let mut accounts = Vec::new();
+    select_by_keys(connection, head, ids, tail, put_id, |row| {
+        accounts.push(read(row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(accounts)
 }
 
 async fn by_username(
