@@ -1,6 +1,7 @@
-//! The engine without HTTP: durable holds a second, memory an open hold, restart, and how exactly holds expire.
+//! The engine without HTTP: durable holds a second, memory an open hold, restart, how exactly holds expire, and how soon
+//! the head of a waitlist is offered what they give back.
 //!
-//! `cargo bench --bench engine -- [holds=N] [in_flight=N]`. Everything is real: journal files, fdatasync, SQLite, all
+//! `cargo bench --bench engine -- [holds=N] [in_flight=N] [waiting=N]`. Everything is real: journal files, fdatasync, SQLite, all
 //! rules. Run it on a disk, not on a tmpfs.
 
 #![allow(
@@ -31,19 +32,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Plan {
     holds: u64,
     in_flight: usize,
+    waiting: u64,
 }
+
+const ONE: Plan = Plan {
+    holds: 1,
+    in_flight: 1,
+    waiting: 0,
+};
 
 fn main() -> anyhow::Result<()> {
     let plan = Plan {
         holds: argument("holds").unwrap_or(1_000_000),
         in_flight: usize::try_from(argument("in_flight").unwrap_or(1_024))?,
+        waiting: argument("waiting").unwrap_or(10_000),
     };
     let directory = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     journal_alone(directory.path(), &plan)?;
     actix_web::rt::System::new().block_on(open_holds(directory.path(), &plan))?;
-    actix_web::rt::System::new().block_on(expiry(directory.path(), &plan))
+    actix_web::rt::System::new().block_on(expiry(directory.path(), &plan))?;
+    actix_web::rt::System::new().block_on(resale(directory.path(), &plan))
 }
 
 /// Records as large as an order's, as many a batch as are in flight, and nothing else.
@@ -93,15 +103,7 @@ async fn open_holds(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
     let service = Service::start(&settings).await?;
     let engine = service.link().connect();
     let register_one = register(&engine, 1, 60).await?;
-    place(
-        &engine,
-        register_one,
-        &Plan {
-            holds: 1,
-            in_flight: 1,
-        },
-    )
-    .await?;
+    place(&engine, register_one, &ONE).await?;
     report(
         "restart to the first answer, s",
         begin.elapsed().as_secs_f64(),
@@ -120,15 +122,7 @@ async fn expiry(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
     let mut freed = FuturesUnordered::new();
     for _ in 0..SHORT_HOLDS {
         let product = register(&engine, 1, 1).await?;
-        place(
-            &engine,
-            product,
-            &Plan {
-                holds: 1,
-                in_flight: 1,
-            },
-        )
-        .await?;
+        place(&engine, product, &ONE).await?;
         let snapshot = link.board().snapshot(product);
         let deadline = snapshot.and_then(|it| it.earliest_deadline);
         let deadline = deadline.ok_or_else(|| anyhow::anyhow!("a hold has a deadline"))?;
@@ -151,6 +145,68 @@ async fn late_ms(link: &EngineLink, product: ProductId, deadline: Timestamp) -> 
     loop {
         let snapshot = link.board().snapshot(product);
         if snapshot.is_some_and(|it| it.stock.available == 1) {
+            return SystemClock.now().since(deadline).as_micros() as f64 / 1_000.0;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// From the end of a hold to the offer of its unit, on a product for which many wait.
+async fn resale(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
+    const HOLDS: u64 = 500;
+    let settings = settings(&directory.join("resale"))?;
+    let service = Service::start(&settings).await?;
+    let link = service.link();
+    let engine = link.connect();
+    let product = register(&engine, HOLDS, 10).await?;
+    let mut deadlines = Vec::new();
+    for _ in 0..HOLDS {
+        let held = engine.place_order(order(product)?).await;
+        let held = held.map_err(|refusal| anyhow::anyhow!("a hold was refused: {refusal:?}"))?;
+        deadlines.push(held.deadline);
+        // So that the holds end one by one.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    join(&engine, product, plan).await?;
+    let mut errors = Vec::new();
+    for (offers, deadline) in (1..).zip(deadlines) {
+        errors.push(offered_ms(&link, product, offers, deadline).await);
+    }
+    errors.sort_by(f64::total_cmp);
+    report("people who wait", plan.waiting as f64);
+    report("deadline to offer, p50 ms", percentile(&errors, 0.5));
+    report("deadline to offer, p99 ms", percentile(&errors, 0.99));
+    drop(engine);
+    service.close().await
+}
+
+async fn join(engine: &Engine, product: ProductId, plan: &Plan) -> anyhow::Result<()> {
+    let one = Quantity::new(1).ok_or_else(|| anyhow::anyhow!("one is a quantity"))?;
+    let mut joining = FuturesUnordered::new();
+    let mut joined = 0;
+    while joined < plan.waiting || !joining.is_empty() {
+        while joined < plan.waiting && joining.len() < plan.in_flight {
+            let buyer = BuyerId::new(Uuid::now_v7().as_u128());
+            joining.push(engine.join_waitlist(product, buyer, one));
+            joined += 1;
+        }
+        if let Some(answer) = joining.next().await {
+            answer.map_err(|refusal| anyhow::anyhow!("no place was given: {refusal:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long after a deadline so many offers had been made; looks each millisecond.
+async fn offered_ms(
+    link: &EngineLink,
+    product: ProductId,
+    offers: u64,
+    deadline: Timestamp,
+) -> f64 {
+    loop {
+        let snapshot = link.board().snapshot(product);
+        if snapshot.is_some_and(|it| it.offers >= offers) {
             return SystemClock.now().since(deadline).as_micros() as f64 / 1_000.0;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::accounts::passwords::PoolOptions;
 use crate::actors::{EngineOptions, PaymentTimes};
 use crate::calendar::ShopCalendar;
+use crate::domain::Span;
 use crate::gateways::mail::MailOptions;
 use crate::gateways::payment::SandboxPlan;
 use crate::http::HttpOptions;
@@ -111,6 +112,9 @@ pub struct ServeOptions {
     /// Journal kept although the database has it, in MiB [default: 1024]
     #[arg(long, env = "LAYBY_JOURNAL_RETENTION_MIB", value_name = "MIB")]
     pub journal_retention_mib: Option<u64>,
+    /// How long units are kept for somebody on the waitlist, in seconds [default: 120]
+    #[arg(long, env = "LAYBY_OFFER_SECONDS", value_name = "S")]
+    pub offer_seconds: Option<u32>,
     /// How long a buyer waits for the payment provider before being told 202, in ms [default: 3000]
     #[arg(long, env = "LAYBY_PAYMENT_ANSWER_MS", value_name = "MS")]
     pub payment_answer_ms: Option<u64>,
@@ -266,6 +270,7 @@ impl ServeOptions {
             journal_segment_mib: self.journal_segment_mib.or(file.journal_segment_mib),
             journal_budget_mib: self.journal_budget_mib.or(file.journal_budget_mib),
             journal_retention_mib: self.journal_retention_mib.or(file.journal_retention_mib),
+            offer_seconds: self.offer_seconds.or(file.offer_seconds),
             payment_answer_ms: self.payment_answer_ms.or(file.payment_answer_ms),
             sandbox_seed: self.sandbox_seed.or(file.sandbox_seed),
             sandbox_decline_rate: self.sandbox_decline_rate.or(file.sandbox_decline_rate),
@@ -325,6 +330,7 @@ impl ServeOptions {
                 .payments_pending_max
                 .unwrap_or(defaults.payments_pending_max),
             journal_budget_bytes: mib(self.journal_budget_mib, 8192, 1..=1 << 30)?,
+            offer_ttl: self.offer_ttl(defaults.offer_ttl)?,
             payment_times: PaymentTimes {
                 answer_within: self
                     .payment_answer_ms
@@ -333,6 +339,18 @@ impl ServeOptions {
             },
             ..defaults
         })
+    }
+
+    fn offer_ttl(&self, default: Span) -> anyhow::Result<Span> {
+        const SECONDS_MAX: u32 = 86_400;
+        let Some(seconds) = self.offer_seconds else {
+            return Ok(default);
+        };
+        ensure!(
+            (1..=SECONDS_MAX).contains(&seconds),
+            "offer_seconds = {seconds} is not between 1 and {SECONDS_MAX}"
+        );
+        Ok(Span::from_secs(seconds))
     }
 
     fn sandbox(&self) -> anyhow::Result<SandboxPlan> {

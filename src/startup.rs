@@ -362,6 +362,7 @@ fn start_engine(
         journal: Box::new(journal),
         live: loaded.into(),
         clock: Arc::new(SystemClock),
+        calendar: Arc::new(settings.calendar.clone()),
         provider: Arc::new(provider),
         notices: Some(notices),
         options: settings.engine,

@@ -112,6 +112,20 @@ fn every_error_code_is_in_the_api_notes() {
 }
 
 #[test]
+fn every_migration_is_in_the_binary() {
+    let carried = read("src/persistence/database/migrate.rs");
+    for folder in ["mysql", "sqlite"] {
+        let path = root().join("migrations").join(folder);
+        for entry in fs::read_dir(path).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().expect("a name").display().to_string();
+            let line = format!("migration!(\"{folder}\", \"{name}\",");
+            assert!(carried.contains(&line), "{folder}/{name}.sql is nowhere");
+        }
+    }
+}
+
+#[test]
 fn the_command_is_short_and_files_fit_in_one_head() {
     assert!(read("src/main.rs").lines().count() < 40);
     for (path, text) in sources().filter(|(path, _)| !path.contains("/tests")) {

@@ -7,7 +7,7 @@
 //! | `sign_up.rs`, `recovery.rs` | codes by mail: verifying an address, resetting a password |
 //! | `sign_in.rs`, `sessions.rs`, `token.rs` | passwords in, tokens out |
 //! | `access.rs` | whether a token is still good, without a look-up |
-//! | `me.rs`, `address_book.rs` | what people see and change of themselves |
+//! | `me.rs`, `address_book.rs`, `wishlist.rs` | what people see and change of themselves |
 //! | `roles.rs` | what admins do to accounts |
 //! | `letters.rs` | letters to an account, addressed and sealed |
 //! | `events.rs`, `rules.rs`, `errands.rs` | the log, the limits, what is done after the answer |
@@ -33,6 +33,7 @@ mod sign_in;
 mod sign_up;
 pub mod token;
 pub mod vault;
+mod wishlist;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,6 +30,10 @@ pub enum Refusal {
     TooManyAddresses { addresses_max: u64 },
     #[error("there is no such address")]
     NoSuchAddress,
+    #[error("a wishlist has at most {lines_max} lines")]
+    WishlistFull { lines_max: usize },
+    #[error("there is nothing on the wishlist")]
+    WishlistEmpty,
     #[error("there is no such account")]
     NoSuchAccount,
     #[error("nobody could make an admin any more")]

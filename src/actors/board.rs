@@ -50,8 +50,14 @@ impl Board {
     }
 
     pub fn listing(&self, product: ProductId) -> Option<Listing> {
+        self.listing_or_deleted(product)
+            .filter(|listing| !listing.snapshot.deleted)
+    }
+
+    /// For who has known a product since before it was deleted.
+    pub fn listing_or_deleted(&self, product: ProductId) -> Option<Listing> {
         let shelf = self.shelves.read().get(&product).cloned()?;
-        Some(shelf.listing()).filter(|listing| !listing.snapshot.deleted)
+        Some(shelf.listing())
     }
 
     /// Up to `limit` products that are not deleted, oldest first, after the one named.
@@ -90,8 +96,13 @@ impl Board {
     ) {
         self.placed.insert(key.get());
         for product in products {
-            self.placed.insert(in_hand_mark(buyer, product));
+            self.note_in_hand(buyer, product);
         }
+    }
+
+    /// Somebody holds units, or is offered some.
+    pub(crate) fn note_in_hand(&self, buyer: BuyerId, product: ProductId) {
+        self.placed.insert(in_hand_mark(buyer, product));
     }
 }
 

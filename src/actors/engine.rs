@@ -11,8 +11,8 @@ use super::board::Board;
 use super::inbox::{Counters, Envelope, Shared};
 use super::lane::{Lane, Port};
 use super::message::{
-    Answer, Command, PaymentReply, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo, StartPayment,
-    Viewer,
+    Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
+    Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
@@ -96,6 +96,50 @@ impl Engine {
         expect_order(self.ask(Command::CancelOrder { order, buyer }).await)
     }
 
+    pub async fn ship_order(
+        &self,
+        order: OrderId,
+        shipment: Shipment,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::ShipOrder {
+            order,
+            shipment,
+            mark,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn deliver_order(
+        &self,
+        order: OrderId,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::DeliverOrder { order, mark }).await)
+    }
+
+    pub async fn request_return(
+        &self,
+        order: OrderId,
+        buyer: BuyerId,
+        reason: Box<str>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::RequestReturn {
+            order,
+            buyer,
+            reason,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn accept_return(
+        &self,
+        order: OrderId,
+        mark: AdminMark,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::AcceptReturn { order, mark }).await)
+    }
+
     pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {
         expect_order(self.ask(Command::ReadOrder { order, viewer }).await)
     }
@@ -117,6 +161,38 @@ impl Engine {
         let command = Command::ChangeProduct { product, mark, act };
         match self.ask(command).await? {
             Reply::Product(snapshot) => Ok(snapshot),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Gives the place, and whether it is new.
+    pub async fn join_waitlist(
+        &self,
+        product: ProductId,
+        buyer: BuyerId,
+        quantity: Quantity,
+    ) -> Result<(Place, bool), Refusal> {
+        let command = Command::JoinWaitlist {
+            product,
+            buyer,
+            quantity,
+        };
+        match self.ask(command).await? {
+            Reply::Joined(place, is_new) => Ok((*place, is_new)),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Gives up an offer, too. Who is not on the list is none the less off it.
+    pub async fn leave_waitlist(&self, product: ProductId, buyer: BuyerId) -> Result<(), Refusal> {
+        let command = Command::LeaveWaitlist { product, buyer };
+        self.ask(command).await.map(drop)
+    }
+
+    /// The buyer's places, by the id of the product.
+    pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<Place>, Refusal> {
+        match self.ask(Command::ReadWaitlists { buyer }).await? {
+            Reply::Places(places) => Ok(places),
             _ => Err(Refusal::Recovering),
         }
     }
@@ -185,7 +261,7 @@ impl Engine {
         {
             return Ok(());
         }
-        snapshot.check_stock(quantity)
+        snapshot.check_stock(quantity, 0)
     }
 }
 

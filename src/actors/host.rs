@@ -255,6 +255,9 @@ impl EngineActor {
             let products = placed.lines.iter().map(|line| line.product);
             board.note_placed(placed.key, placed.buyer, products);
         }
+        for (buyer, product) in self.turn.offered.drain(..) {
+            board.note_in_hand(buyer, product);
+        }
         for (product, ()) in self.turn.touched.drain() {
             // A product that crashed in mid-change shows what was durable until it is rebuilt.
             if self.cell.is_product_broken(product) {
@@ -525,11 +528,22 @@ impl Concerned {
             | Command::DeferPayment { order, .. }
             | Command::RepeatCharge { order, .. }
             | Command::RecordRefund { order, .. }
+            | Command::ShipOrder { order, .. }
+            | Command::DeliverOrder { order, .. }
+            | Command::RequestReturn { order, .. }
+            | Command::AcceptReturn { order, .. }
             | Command::DeferRefund { order } => Self::order(*order),
             Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
-            Command::ChangeProduct { product, .. } | Command::BreakProduct(product) => Self {
+            Command::ChangeProduct { product, .. }
+            | Command::JoinWaitlist { product, .. }
+            | Command::LeaveWaitlist { product, .. }
+            | Command::BreakProduct(product) => Self {
                 order: None,
                 products: smallvec![*product],
+            },
+            Command::ReadWaitlists { .. } => Self {
+                order: None,
+                products: SmallVec::new(),
             },
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::domain::{
     AddressId, AdminMark, AttemptId, BuyerId, Details, Fingerprint, KeyHash, Money, Order, OrderId,
-    PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Window,
-    WindowAct,
+    PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Waiter,
+    Window, WindowAct,
 };
 
 /// Something the engine is asked to do. Ids and hashes are made by the sender: the engine draws nothing at random.
@@ -27,6 +27,19 @@ pub enum Command {
         product: ProductId,
         mark: AdminMark,
         act: ProductAct,
+    },
+    JoinWaitlist {
+        product: ProductId,
+        buyer: BuyerId,
+        quantity: Quantity,
+    },
+    LeaveWaitlist {
+        product: ProductId,
+        buyer: BuyerId,
+    },
+    /// The buyer's places on all waitlists.
+    ReadWaitlists {
+        buyer: BuyerId,
     },
     /// The provider's word on an attempt.
     SettlePayment {
@@ -52,6 +65,26 @@ pub enum Command {
     DeferRefund {
         order: OrderId,
     },
+    ShipOrder {
+        order: OrderId,
+        shipment: Shipment,
+        /// Absent for the demo clock.
+        mark: Option<AdminMark>,
+    },
+    DeliverOrder {
+        order: OrderId,
+        mark: Option<AdminMark>,
+    },
+    /// The buyer wants to send the order back.
+    RequestReturn {
+        order: OrderId,
+        buyer: BuyerId,
+        reason: Box<str>,
+    },
+    AcceptReturn {
+        order: OrderId,
+        mark: AdminMark,
+    },
     /// Makes the actor of a product panic with its state half changed, to prove that it is rebuilt.
     #[doc(hidden)]
     BreakProduct(ProductId),
@@ -76,6 +109,13 @@ pub struct StartPayment {
     pub key: KeyHash,
     pub fingerprint: Fingerprint,
     pub method: Box<str>,
+}
+
+/// How an order is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipment {
+    pub carrier: Box<str>,
+    pub tracking_number: Box<str>,
 }
 
 #[derive(Debug)]
@@ -114,7 +154,19 @@ pub enum Reply {
     Orders(Vec<Order>),
     Payment(Box<PaymentReply>),
     Product(Box<Snapshot>),
+    /// `false`: they were on the list before.
+    Joined(Box<Place>, bool),
+    Places(Vec<Place>),
     Done,
+}
+
+/// Somebody's place on the waitlist of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub product: ProductId,
+    pub waiter: Waiter,
+    /// 1 for the head of the queue; `None` while there is an offer.
+    pub position: Option<u64>,
 }
 
 /// The answer to an attempt to pay; the same for every repeat of the request.

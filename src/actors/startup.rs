@@ -8,13 +8,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::cell::Cell;
+use super::cell::{Cell, CellLimits};
 use super::engine::EngineLink;
 use super::host::{
     Close, EffectSink, EngineActor, EngineFailure, HostLimits, HostParts, Rebuild, said_by,
 };
 use super::inbox::Shared;
 use super::payment::{Effects, PaymentActor, PaymentTimes};
+use crate::calendar::Calendar;
 use crate::clock::Clock;
 use crate::domain::{Order, Product, Span};
 use crate::gateways::payment::{Notice, PaymentProvider};
@@ -43,6 +44,8 @@ pub struct EngineOptions {
     /// Bytes of journal that SQL may lag behind before new holds are refused.
     pub journal_budget_bytes: u64,
     pub keep_settled: Span,
+    /// How long units are kept for somebody on the waitlist.
+    pub offer_ttl: Span,
     pub payment_times: PaymentTimes,
 }
 
@@ -53,6 +56,7 @@ impl Default for EngineOptions {
             payments_pending_max: 65_536,
             journal_budget_bytes: 8 << 30,
             keep_settled: Span::from_secs(86_400),
+            offer_ttl: Span::from_secs(120),
             payment_times: PaymentTimes::default(),
         }
     }
@@ -63,6 +67,8 @@ pub struct EngineParts {
     pub journal: Box<dyn Journal>,
     pub live: LiveState,
     pub clock: Arc<dyn Clock>,
+    /// What a day is where the shop stands.
+    pub calendar: Arc<dyn Calendar>,
     pub provider: Arc<dyn PaymentProvider>,
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
@@ -136,12 +142,12 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let options = parts.options;
     let mut reader = reader_after(parts.live.position, parts.journal.as_ref())?;
     let journal_end = parts.journal.position();
-    let cell = replay(
-        parts.live,
-        reader.as_mut(),
-        journal_end,
-        options.payments_pending_max,
-    )?;
+    let limits = CellLimits {
+        payments_pending_max: options.payments_pending_max,
+        offer_ttl: options.offer_ttl,
+    };
+    let cell =
+        replay(parts.live, reader.as_mut(), journal_end, limits)?.with_calendar(parts.calendar);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);
@@ -159,7 +165,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         cell,
         journal: parts.journal,
         effect_sink: effect_sink(payments),
-        rebuild: rebuilder(parts.reload, options.payments_pending_max),
+        rebuild: rebuilder(parts.reload, limits),
         projected: parts.projected,
         followed: parts.followed,
         on_failure: parts.on_failure,
@@ -182,6 +188,11 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
 fn fill_board(board: &Board, cell: &Cell) {
     for product in cell.products() {
         board.publish(product);
+        for waiter in product.waitlist().waiters() {
+            if waiter.offer.is_some() {
+                board.note_in_hand(waiter.buyer, product.id);
+            }
+        }
     }
     for order in cell.orders() {
         let products = order.lines.iter().map(|line| line.product);
@@ -195,7 +206,7 @@ pub fn replay_state(
     reader: &mut dyn JournalReader,
     through: Position,
 ) -> Result<LiveState, StartError> {
-    let cell = replay(live, reader, through, 0)?;
+    let cell = replay(live, reader, through, CellLimits::default())?;
     Ok(LiveState {
         position: through,
         products: cell.products().cloned().collect(),
@@ -219,11 +230,11 @@ fn replay(
     live: LiveState,
     reader: &mut dyn JournalReader,
     through: Position,
-    payments_pending_max: usize,
+    limits: CellLimits,
 ) -> Result<Cell, StartError> {
     const RECORDS_AT_ONCE: usize = 10_000;
     let base = live.position;
-    let mut cell = Cell::restore(live.products, live.orders, payments_pending_max);
+    let mut cell = Cell::restore(live.products, live.orders, limits);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.
     while reader.position() < through {
@@ -268,14 +279,13 @@ fn effect_sink(payments: Addr<PaymentActor>) -> EffectSink {
 }
 
 /// Reads and replays on a thread that may block; the engine goes on meanwhile.
-fn rebuilder(reload: Reload, payments_pending_max: usize) -> Rebuild {
+fn rebuilder(reload: Reload, limits: CellLimits) -> Rebuild {
     Box::new(move |mut reader, through| {
         let reload = Arc::clone(&reload);
         Box::pin(async move {
             let live = reload().await?;
-            let cell = tokio::task::spawn_blocking(move || {
-                replay(live, reader.as_mut(), through, payments_pending_max)
-            });
+            let cell =
+                tokio::task::spawn_blocking(move || replay(live, reader.as_mut(), through, limits));
             Ok(cell.await??)
         })
     })

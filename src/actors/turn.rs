@@ -1,7 +1,7 @@
 //! One turn of the engine: what a batch of commands decided, kept back until the journal has it.
 
 use super::message::{Answer, Effect, ReplyTo};
-use crate::domain::{Event, IdMap, OrderPlaced, ProductId, Timestamp};
+use crate::domain::{BuyerId, Event, IdMap, OrderPlaced, ProductId, Timestamp};
 use crate::persistence::codec;
 use crate::persistence::journal::{Batch, Position};
 
@@ -16,6 +16,8 @@ pub(crate) struct Turn {
     pub(crate) touched: IdMap<ProductId, ()>,
     /// What was placed, so that repeats and people with units in hand are recognised without asking an actor.
     pub(crate) placed: Vec<OrderPlaced>,
+    /// Who was offered units of what, for the same reason.
+    pub(crate) offered: Vec<(BuyerId, ProductId)>,
     last: Position,
 }
 
@@ -28,6 +30,7 @@ impl Turn {
             effects: Vec::new(),
             touched: IdMap::default(),
             placed: Vec::new(),
+            offered: Vec::new(),
             last: Position::ZERO,
         }
     }
@@ -41,6 +44,7 @@ impl Turn {
         self.effects.clear();
         self.touched.clear();
         self.placed.clear();
+        self.offered.clear();
     }
 
     /// The sequence number that the next record will have.

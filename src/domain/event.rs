@@ -1,8 +1,8 @@
 //! What has happened. One event is one record of the journal; replay folds them, the projection copies them to SQL.
 
 use super::{
-    AddressId, AttemptId, BuyerId, Details, Fingerprint, KeyHash, Line, OrderId, Posting,
-    ProductId, RequestId, RestockTo, Timestamp, Window, WindowAct,
+    AddressId, AttemptId, Bucket, BuyerId, Details, Fingerprint, KeyHash, Line, OrderId, Posting,
+    ProductId, Quantity, RequestId, RestockTo, Timestamp, WaitlistChange, Window, WindowAct,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,12 +19,22 @@ pub enum Event {
     OrderChanged {
         order: OrderId,
         at: Timestamp,
+        /// Who of the shop did it; absent for what buyers, the provider and time do.
+        mark: Option<AdminMark>,
         change: OrderChange,
+        postings: Vec<Posting>,
+    },
+    /// Somebody joined or left the waitlist of a product, or was offered units of it.
+    WaitlistChanged {
+        product: ProductId,
+        at: Timestamp,
+        change: WaitlistChange,
+        /// Where the units of an offer go that was given up or has lapsed.
         postings: Vec<Posting>,
     },
 }
 
-/// Who made an admin change, and by which request.
+/// Who of the shop did something, and by which request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AdminMark {
     pub admin: BuyerId,
@@ -66,6 +76,15 @@ pub struct OrderPlaced {
     pub at: Timestamp,
     pub deadline: Timestamp,
     pub lines: Vec<Line>,
+    /// Units that were offered to the buyer from the waitlist, a product at most once.
+    pub offers: Vec<OfferTaken>,
+}
+
+/// Units of a line that the buyer had been offered; the others of the line were free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OfferTaken {
+    pub product: ProductId,
+    pub units: Quantity,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,7 +149,9 @@ pub enum OrderChange {
 impl Event {
     pub fn at(&self) -> Timestamp {
         match self {
-            Self::ProductChanged { at, .. } | Self::OrderChanged { at, .. } => *at,
+            Self::ProductChanged { at, .. }
+            | Self::OrderChanged { at, .. }
+            | Self::WaitlistChanged { at, .. } => *at,
             Self::OrderPlaced(placed) => placed.at,
         }
     }
@@ -141,21 +162,75 @@ impl Event {
             Self::ProductChanged { postings, .. } | Self::OrderChanged { postings, .. } => {
                 postings.iter().for_each(show);
             }
-            Self::OrderPlaced(placed) => placed
-                .lines
-                .iter()
-                .for_each(|line| show(&OrderPlaced::posting(line))),
+            Self::OrderPlaced(placed) => {
+                for line in &placed.lines {
+                    placed.postings(line).for_each(|posting| show(&posting));
+                }
+            }
+            Self::WaitlistChanged {
+                product,
+                change,
+                postings,
+                ..
+            } => {
+                for (_, posting) in change.offers(*product) {
+                    show(&posting);
+                }
+                postings.iter().for_each(show);
+            }
         }
     }
 }
 
 impl OrderPlaced {
-    pub fn posting(line: &Line) -> Posting {
-        Posting {
-            product: line.product,
-            from: super::Bucket::Available,
-            to: super::Bucket::Held,
-            units: u64::from(line.quantity.get()),
-        }
+    /// The units of a line: first those that the buyer had been offered, then free ones.
+    pub fn postings(&self, line: &Line) -> impl Iterator<Item = Posting> + use<> {
+        let product = line.product;
+        let offered = self.offered(product);
+        let free = u64::from(line.quantity.get()).saturating_sub(offered);
+        [(Bucket::Offered, offered), (Bucket::Available, free)]
+            .into_iter()
+            .filter(|(_, units)| *units > 0)
+            .map(move |(from, units)| Posting {
+                product,
+                from,
+                to: Bucket::Held,
+                units,
+            })
+    }
+
+    fn offered(&self, product: ProductId) -> u64 {
+        let taken = self.offers.iter().find(|taken| taken.product == product);
+        taken.map_or(0, |taken| u64::from(taken.units.get()))
+    }
+}
+
+impl WaitlistChange {
+    /// Who is offered units by this, and where they come from.
+    pub fn offers(&self, product: ProductId) -> impl Iterator<Item = (BuyerId, Posting)> {
+        let offers = match self {
+            Self::Offered { offers, .. } => offers.as_slice(),
+            Self::Joined { .. } | Self::Left { .. } | Self::Lapsed { .. } => &[],
+        };
+        offers.iter().map(move |(buyer, units)| {
+            let posting = Posting {
+                product,
+                from: Bucket::Available,
+                to: Bucket::Offered,
+                units: u64::from(units.get()),
+            };
+            (*buyer, posting)
+        })
+    }
+
+    /// Whose entry the change is about, one after the other.
+    pub fn buyers(&self) -> impl Iterator<Item = BuyerId> {
+        let (one, many) = match self {
+            Self::Joined { buyer, .. } | Self::Left { buyer } | Self::Lapsed { buyer } => {
+                (Some(*buyer), [].as_slice())
+            }
+            Self::Offered { offers, .. } => (None, offers.as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|(buyer, _)| *buyer))
     }
 }

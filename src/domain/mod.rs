@@ -21,9 +21,10 @@ mod stock;
 #[cfg(test)]
 mod tests;
 mod time;
+mod waitlist;
 mod window;
 
-pub use event::{AdminMark, Event, OrderChange, OrderPlaced, ProductChange};
+pub use event::{AdminMark, Event, OfferTaken, OrderChange, OrderPlaced, ProductChange};
 pub use ids::{
     AddressId, AttemptId, BuyerId, Fingerprint, IdHasher, IdMap, KeyHash, OrderId, ProductId,
     RequestId,
@@ -31,8 +32,9 @@ pub use ids::{
 pub use money::{Currency, Line, Money, Quantity};
 pub use order::{Aftermath, Order, OrderState, ReclaimCheck, Release};
 pub use payment::{Attempt, AttemptState, PaymentAnswer, PaymentOutcome, RefundState};
-pub use product::{Details, Product, RestockTo, Snapshot};
+pub use product::{Details, Grant, Product, RestockTo, Snapshot};
 pub use rejection::{Rejection, Shortage};
 pub use stock::{Availability, Bucket, Posting, Stock};
 pub use time::{Span, Timestamp};
+pub use waitlist::{Offer, Waiter, Waitlist, WaitlistChange};
 pub use window::{Phase, Window, WindowAct};

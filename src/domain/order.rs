@@ -84,6 +84,31 @@ pub struct Aftermath {
 }
 
 impl OrderState {
+    pub const ALL: [Self; 14] = [
+        Self::Held,
+        Self::Paying,
+        Self::CancelRequested,
+        Self::Paid,
+        Self::Refunding,
+        Self::Cancelled,
+        Self::Expired,
+        Self::PaidUnfulfilled,
+        Self::Refunded,
+        Self::Shipped,
+        Self::Delivered,
+        Self::Completed,
+        Self::ReturnRequested,
+        Self::Returned,
+    ];
+
+    /// An end of the state machine. An expired or cancelled order may still see a late payment come and go back.
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled | Self::Expired | Self::Refunded | Self::Completed | Self::Returned
+        )
+    }
+
     /// Where the units of an order in this state are; those of a returned one are nowhere once they are `restocked`.
     pub const fn bucket(self, restocked: bool) -> Option<Bucket> {
         match self {
@@ -188,16 +213,8 @@ impl Order {
         self.state.bucket(restocked)
     }
 
-    /// An end of the state machine. An expired or cancelled order may still see a late payment come and go back.
     pub fn is_final(&self) -> bool {
-        matches!(
-            self.state,
-            OrderState::Cancelled
-                | OrderState::Expired
-                | OrderState::Refunded
-                | OrderState::Completed
-                | OrderState::Returned
-        )
+        self.state.is_final()
     }
 
     pub fn attempt(&self, id: AttemptId) -> Option<&Attempt> {
@@ -306,22 +323,18 @@ impl Order {
         Ok(due.then_some((OrderChange::Refunded { attempt }, Release::Keep)))
     }
 
+    /// `None`: it was shipped so. Said in another way, it is not the same act again but a mistake.
     pub fn decide_shipment(&self, carrier: &str, tracking_number: &str) -> Decision {
-        match self.state {
-            OrderState::Paid => Ok(Some((
-                OrderChange::Shipped {
-                    carrier: carrier.into(),
-                    tracking_number: tracking_number.into(),
-                },
-                Release::Keep,
-            ))),
-            OrderState::Shipped
-            | OrderState::Delivered
-            | OrderState::Completed
-            | OrderState::ReturnRequested
-            | OrderState::Returned => Ok(None),
-            _ => Err(Rejection::NotPaid),
+        let Some(known) = self.aftermath.as_deref() else {
+            return self.first_shipment(carrier, tracking_number).map(Some);
+        };
+        if (&*known.carrier, &*known.tracking_number) != (carrier, tracking_number) {
+            return Err(Rejection::AlreadyShipped {
+                carrier: known.carrier.clone(),
+                tracking_number: known.tracking_number.clone(),
+            });
         }
+        Ok(None)
     }
 
     /// `return_until` is the end of the next calendar day in the shop's zone, worked out by the caller.
@@ -426,6 +439,21 @@ impl Order {
             }
             _ => (OrderChange::PaymentReturned { attempt }, Release::Keep),
         }
+    }
+
+    fn first_shipment(
+        &self,
+        carrier: &str,
+        tracking_number: &str,
+    ) -> Result<(OrderChange, Release), Rejection> {
+        if self.state != OrderState::Paid {
+            return Err(Rejection::NotPaid);
+        }
+        let change = OrderChange::Shipped {
+            carrier: carrier.into(),
+            tracking_number: tracking_number.into(),
+        };
+        Ok((change, Release::Keep))
     }
 
     fn start_refund(&self) -> Result<(OrderChange, Release), Rejection> {

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Bucket, BuyerId, IdMap, Money, Phase, Posting, ProductChange, ProductId, Quantity, Rejection,
-    Shortage, Stock, Timestamp, Window, WindowAct,
+    Availability, Bucket, BuyerId, IdMap, Money, Offer, Phase, Posting, ProductChange, ProductId,
+    Quantity, Rejection, Shortage, Span, Stock, Timestamp, Waiter, Waitlist, WaitlistChange,
+    Window, WindowAct,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,9 +34,21 @@ pub struct Snapshot {
     pub stock: Stock,
     /// Live holds.
     pub holds: u64,
-    /// When the first of them ends.
+    /// When the first hold or offer ends.
     pub earliest_deadline: Option<Timestamp>,
+    /// People on the waitlist who have no offer yet: as long as there are any, nothing is free for others.
+    pub waiting: u64,
+    /// People on the waitlist who have one.
+    pub offers: u64,
     pub deleted: bool,
+}
+
+/// On what terms somebody may hold units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant {
+    pub hold_ttl: Span,
+    /// So many of the units had been offered to them.
+    pub offered: Option<Quantity>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,9 +65,25 @@ pub struct Product {
     /// When live holds end, and how many at each instant.
     hold_ends: BTreeMap<Timestamp, u64>,
     holds: u64,
+    waitlist: Waitlist,
 }
 
 impl Snapshot {
+    /// Units that anybody may take: none while somebody waits for them.
+    pub const fn free_units(&self) -> u64 {
+        match self.waiting {
+            0 => self.stock.available,
+            _ => 0,
+        }
+    }
+
+    pub fn availability(&self) -> Availability {
+        match self.stock.availability() {
+            Availability::Available if self.waiting > 0 => Availability::AllHeld,
+            other => other,
+        }
+    }
+
     pub fn phase(&self, now: Timestamp) -> Phase {
         self.window
             .map_or(Phase::Scheduled, |window| window.phase(now))
@@ -83,13 +112,15 @@ impl Snapshot {
         }
     }
 
-    pub fn check_stock(&self, requested: Quantity) -> Result<(), Rejection> {
-        if self.stock.available < u64::from(requested.get()) {
+    /// Are there enough units for somebody who has been `offered` so many?
+    pub fn check_stock(&self, requested: Quantity, offered: u32) -> Result<(), Rejection> {
+        let within_reach = self.free_units().saturating_add(u64::from(offered));
+        if within_reach < u64::from(requested.get()) {
             return Err(Rejection::Short(vec![Shortage {
                 product: self.id,
                 requested: requested.get(),
-                available: self.stock.available,
-                availability: self.stock.availability(),
+                available: within_reach,
+                availability: self.availability(),
                 holds: self.holds,
                 earliest_deadline: self.earliest_deadline,
             }]));
@@ -119,15 +150,27 @@ impl Product {
             in_hand: IdMap::default(),
             hold_ends: BTreeMap::new(),
             holds: 0,
+            waitlist: Waitlist::default(),
         }
     }
 
-    /// The product, with what each of `people` has in hand: the last step of reading it back. When their holds end is
-    /// noted by [`Product::move_hold_end`] for each order.
+    /// The product, with what each of `people` has bought or holds, and with its waitlist: the last step of reading it
+    /// back. When holds end is noted by [`Product::move_hold_end`] for each order.
     #[must_use]
-    pub fn restore(mut self, people: impl IntoIterator<Item = (BuyerId, u64)>) -> Self {
+    pub fn restore(
+        mut self,
+        people: impl IntoIterator<Item = (BuyerId, u64)>,
+        mut waiters: Vec<Waiter>,
+    ) -> Self {
         for (buyer, units) in people {
             self.give(buyer, units);
+        }
+        waiters.sort_unstable_by_key(|waiter| waiter.ticket);
+        for waiter in waiters {
+            if let Some(offer) = waiter.offer {
+                self.give(waiter.buyer, u64::from(offer.units.get()));
+            }
+            self.waitlist.insert(waiter);
         }
         self
     }
@@ -138,9 +181,18 @@ impl Product {
             window: self.window,
             stock: self.stock,
             holds: self.holds,
-            earliest_deadline: self.hold_ends.keys().next().copied(),
+            earliest_deadline: earlier(
+                self.hold_ends.keys().next().copied(),
+                self.waitlist.first_deadline(),
+            ),
+            waiting: count(self.waitlist.waiting()),
+            offers: count(self.waitlist.offered()),
             deleted: self.deleted,
         }
+    }
+
+    pub fn waitlist(&self) -> &Waitlist {
+        &self.waitlist
     }
 
     pub fn in_hand(&self, buyer: BuyerId) -> u64 {
@@ -154,18 +206,33 @@ impl Product {
 
     // -- decide --------------------------------------------------------------------------------------------------
 
-    /// May `buyer` hold `quantity` units now? Gives the window whose conditions apply.
+    /// May `buyer` hold `quantity` units now, and on what terms? What was offered to them is theirs to take up, whatever
+    /// has become of the sale since.
     pub fn decide_hold(
         &self,
         buyer: BuyerId,
         quantity: Quantity,
         now: Timestamp,
-    ) -> Result<Window, Rejection> {
+    ) -> Result<Grant, Rejection> {
+        let offer = self.live_offer(buyer, now);
+        if let (Some(offer), Some(window)) = (offer, self.window)
+            && quantity <= offer.units
+        {
+            return Ok(Grant {
+                hold_ttl: window.hold_ttl,
+                offered: Some(quantity),
+            });
+        }
         let snapshot = self.snapshot();
         let window = snapshot.open_window(now)?;
-        self.check_limit(&window, buyer, quantity)?;
-        snapshot.check_stock(quantity)?;
-        Ok(window)
+        let offered = offer.map_or(0, |offer| offer.units.get());
+        let in_hand = self.in_hand(buyer).saturating_sub(u64::from(offered));
+        self.check_limit(&window, in_hand, quantity)?;
+        snapshot.check_stock(quantity, offered)?;
+        Ok(Grant {
+            hold_ttl: window.hold_ttl,
+            offered: offer.map(|offer| offer.units),
+        })
     }
 
     /// May a hold that has ended be paid after all? Only from units that nobody else has or waits for.
@@ -173,12 +240,14 @@ impl Product {
         let limit = self.window.and_then(|window| window.per_person_limit);
         let units = u64::from(quantity.get());
         !self.deleted
+            && self.waitlist.waiting() == 0
             && self.stock.available >= units
             && limit
                 .is_none_or(|limit| self.in_hand(buyer).saturating_add(units) <= u64::from(limit))
     }
 
-    /// Where freed units go: first to a pending withdrawal, then back to available.
+    /// Where freed units go: first to a pending withdrawal, then back to available, from where the waitlist has them
+    /// first (see [`Product::next_waitlist_step`]).
     pub fn free(&self, from: Bucket, units: u64) -> impl Iterator<Item = Posting> + use<> {
         let withdrawn = self.stock.owed_to_withdrawal(units);
         let available = units.saturating_sub(withdrawn);
@@ -302,16 +371,126 @@ impl Product {
         Ok(ProductChange::Deleted)
     }
 
+    // -- the waitlist --------------------------------------------------------------------------------------------
+
+    /// `None`: on the list already, for as many units.
+    pub fn decide_join(
+        &self,
+        buyer: BuyerId,
+        quantity: Quantity,
+        now: Timestamp,
+    ) -> Result<Option<WaitlistChange>, Rejection> {
+        let product = self.id;
+        if let Some(known) = self.waitlist.get(buyer) {
+            if known.quantity != quantity {
+                return Err(Rejection::AlreadyWaiting {
+                    product,
+                    quantity: known.quantity.get(),
+                });
+            }
+            return Ok(None);
+        }
+        let window = self.live_window(now)?;
+        let snapshot = self.snapshot();
+        if snapshot.free_units() > 0 {
+            return Err(Rejection::StillAvailable {
+                product,
+                available: snapshot.free_units(),
+            });
+        }
+        self.check_limit(&window, self.in_hand(buyer), quantity)?;
+        if self.waitlist.is_full() {
+            return Err(Rejection::WaitlistFull {
+                product,
+                waiters_max: Waitlist::WAITERS_MAX,
+            });
+        }
+        Ok(Some(WaitlistChange::Joined { buyer, quantity }))
+    }
+
+    /// `None`: not on the list. Who has an offer gives it up.
+    pub fn decide_leave(&self, buyer: BuyerId) -> Option<(WaitlistChange, Vec<Posting>)> {
+        let waiter = self.waitlist.get(buyer)?;
+        Some((WaitlistChange::Left { buyer }, self.give_up(waiter)))
+    }
+
+    /// The first offer that is over by now, if any.
+    pub fn decide_lapse(&self, now: Timestamp) -> Option<(WaitlistChange, Vec<Posting>)> {
+        let waiter = self.waitlist.first_lapsed(now)?;
+        let buyer = waiter.buyer;
+        Some((WaitlistChange::Lapsed { buyer }, self.give_up(waiter)))
+    }
+
+    /// What is to happen to the head of the list now that units are free: offers to the first of them, or, if the limit a
+    /// person leaves the very first nothing any more, their leave.
+    pub fn next_waitlist_step(&self, now: Timestamp, offer_ttl: Span) -> Option<WaitlistChange> {
+        const OFFERS_AT_ONCE_MAX: usize = 500;
+        if self.stock.available == 0 || self.waitlist.waiting() == 0 {
+            return None;
+        }
+        let window = self.snapshot().open_window(now).ok()?;
+        let mut free = self.stock.available;
+        let mut offers = Vec::new();
+        for waiter in self.waitlist.queue().take(OFFERS_AT_ONCE_MAX) {
+            let allowed = self.allowance(&window, waiter.buyer);
+            let units = u64::from(waiter.quantity.get()).min(free).min(allowed);
+            let Some(units) = u32::try_from(units).ok().and_then(Quantity::new) else {
+                break;
+            };
+            offers.push((waiter.buyer, units));
+            free = free.saturating_sub(u64::from(units.get()));
+        }
+        if offers.is_empty() {
+            let head = self.waitlist.queue().next()?;
+            return Some(WaitlistChange::Left { buyer: head.buyer });
+        }
+        Some(WaitlistChange::Offered {
+            offers,
+            deadline: now.plus(offer_ttl),
+        })
+    }
+
+    /// When something happens on the waitlist by itself, as seen at `as_of`: an offer ends, or a sale opens with units
+    /// for those who wait.
+    pub fn next_due(&self, as_of: Timestamp) -> Option<Timestamp> {
+        if self.waitlist.is_empty() {
+            return None;
+        }
+        earlier(self.waitlist.first_deadline(), self.offers_begin(as_of))
+    }
+
+    fn offers_begin(&self, as_of: Timestamp) -> Option<Timestamp> {
+        let window = self.window.filter(|window| !window.paused)?;
+        let ends_before = |then| window.closes_at.is_some_and(|closes_at| closes_at <= then);
+        let is_owed = self.stock.available > 0 && self.waitlist.waiting() > 0 && !self.deleted;
+        (is_owed && !ends_before(as_of) && !ends_before(window.opens_at)).then_some(window.opens_at)
+    }
+
+    fn live_offer(&self, buyer: BuyerId, now: Timestamp) -> Option<Offer> {
+        let waiter = self.waitlist.get(buyer)?;
+        waiter.offer.filter(|offer| now < offer.deadline)
+    }
+
+    fn give_up(&self, waiter: &Waiter) -> Vec<Posting> {
+        let units = waiter.offer.map_or(0, |offer| u64::from(offer.units.get()));
+        self.free(Bucket::Offered, units).collect()
+    }
+
+    /// Units that a person may still take in hand.
+    fn allowance(&self, window: &Window, buyer: BuyerId) -> u64 {
+        let limit = window.per_person_limit.map_or(u64::MAX, u64::from);
+        limit.saturating_sub(self.in_hand(buyer))
+    }
+
     fn check_limit(
         &self,
         window: &Window,
-        buyer: BuyerId,
+        in_hand: u64,
         quantity: Quantity,
     ) -> Result<(), Rejection> {
         let Some(limit) = window.per_person_limit else {
             return Ok(());
         };
-        let in_hand = self.in_hand(buyer);
         if in_hand.saturating_add(u64::from(quantity.get())) > u64::from(limit) {
             return Err(Rejection::LimitReached {
                 product: self.id,
@@ -369,12 +548,55 @@ impl Product {
         match change {
             ProductChange::Registered { .. } => {}
             ProductChange::Edited { after, .. } => self.details = after.clone(),
-            ProductChange::Deleted => self.deleted = true,
+            ProductChange::Deleted => {
+                self.deleted = true;
+                self.waitlist = Waitlist::default();
+            }
             ProductChange::StockSet {
                 withdrawal_pending, ..
             } => self.stock.withdrawal_pending = *withdrawal_pending,
             ProductChange::WindowSet { after, .. } => self.window = Some(*after),
         }
+    }
+
+    /// Applies what happens on the waitlist, by the record `sequence`. `postings` are of offers that end.
+    pub fn apply_to_waitlist(
+        &mut self,
+        sequence: u64,
+        at: Timestamp,
+        change: &WaitlistChange,
+        postings: &[Posting],
+    ) {
+        for (buyer, posting) in change.offers(self.id) {
+            self.post(&posting, Some(buyer));
+        }
+        for posting in postings {
+            self.post(posting, change.buyers().next());
+        }
+        match change {
+            WaitlistChange::Joined { buyer, quantity } => {
+                let waiter = Waiter::joining(sequence, *buyer, *quantity, at);
+                self.waitlist.insert(waiter);
+            }
+            WaitlistChange::Left { buyer } => {
+                self.waitlist.remove(*buyer);
+            }
+            WaitlistChange::Offered { offers, deadline } => {
+                for (buyer, units) in offers {
+                    let offer = Offer {
+                        units: *units,
+                        deadline: *deadline,
+                    };
+                    self.waitlist.offer(*buyer, offer);
+                }
+            }
+            WaitlistChange::Lapsed { buyer } => self.waitlist.lapse(*buyer, sequence),
+        }
+    }
+
+    /// An order has taken up so many of the units that its buyer was offered; the order's postings move them.
+    pub fn take_offer(&mut self, buyer: BuyerId, units: Quantity) {
+        self.waitlist.take(buyer, units);
     }
 
     /// Books units over, and keeps count of what `buyer` has in hand.
@@ -431,6 +653,14 @@ impl Product {
             self.in_hand.remove(&buyer);
         }
     }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
+fn count(people: usize) -> u64 {
+    u64::try_from(people).unwrap_or(u64::MAX)
 }
 
 impl Window {

@@ -23,6 +23,23 @@ pub enum Rejection {
         live_order: Option<OrderId>,
     },
     CurrencyMismatch,
+    /// Nobody needs to wait for what can be had.
+    StillAvailable {
+        product: ProductId,
+        available: u64,
+    },
+    /// On the list already, for another number of units.
+    AlreadyWaiting {
+        product: ProductId,
+        quantity: u32,
+    },
+    WaitlistFull {
+        product: ProductId,
+        waiters_max: usize,
+    },
+    TooManyWaitlists {
+        waitlists_max: usize,
+    },
     KeyReused,
     HoldExpired {
         deadline: Timestamp,
@@ -35,6 +52,11 @@ pub enum Rejection {
     },
     TooLateToCancel,
     NotPaid,
+    /// It is on its way by another carrier or under another number than the one said now.
+    AlreadyShipped {
+        carrier: Box<str>,
+        tracking_number: Box<str>,
+    },
     NotShipped,
     NotDelivered,
     ReturnNotRequested,

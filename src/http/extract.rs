@@ -40,6 +40,7 @@ pub struct Caller {
 #[derive(Debug, Clone, Copy)]
 pub struct Staff {
     pub id: BuyerId,
+    pub role: Role,
 }
 
 /// Somebody who may change what others may do, as of now.
@@ -55,6 +56,10 @@ pub struct IdempotencyKey(String);
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct BodyIfAny<T>(pub Option<T>);
 
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
@@ -75,7 +80,11 @@ impl FromRequest for Staff {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let staff = [Role::Seller, Role::Admin];
-        ready(caller_in(request, &staff, "`seller` or `admin`").map(|id| Self { id }))
+        let caller = caller_in(request, &staff, "`seller` or `admin`");
+        ready(caller.map(|Caller { id, bearer }| Self {
+            id,
+            role: bearer.role,
+        }))
     }
 }
 
@@ -84,7 +93,8 @@ impl FromRequest for Admin {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller_in(request, &[Role::Admin], "`admin`").map(|id| Self { id }))
+        let caller = caller_in(request, &[Role::Admin], "`admin`");
+        ready(caller.map(|Caller { id, .. }| Self { id }))
     }
 }
 
@@ -124,11 +134,30 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             if !json {
                 return Err(unsupported_media_type());
             }
-            if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-                return Err(too_large());
-            }
-            let body = read_in_time(payload).await?;
+            let body = read_announced(announced, payload).await?;
             parse_json(&body).map(|Object(body)| Self(body))
+        }
+        .boxed_local()
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request.headers());
+        let announced = announced_length(request.headers());
+        let payload = payload.take();
+        async move {
+            let body = read_announced(announced, payload).await?;
+            if body.is_empty() {
+                return Ok(Self(None));
+            }
+            if !json {
+                return Err(unsupported_media_type());
+            }
+            parse_json(&body).map(|Object(body)| Self(Some(body)))
         }
         .boxed_local()
     }
@@ -273,10 +302,10 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
 }
 
 /// Who is turned away is noted.
-fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<BuyerId, Problem> {
+fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<Caller, Problem> {
     let caller = caller(request)?;
     if roles.contains(&caller.bearer.role) {
-        return Ok(caller.id);
+        return Ok(caller);
     }
     if let Some(accounts) = request.app_data::<Data<Accounts>>() {
         accounts.note_denial(caller.id, super::auth::origin(request)?);
@@ -322,6 +351,14 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// What is announced to be too long is not even begun.
+async fn read_announced(announced: Option<usize>, payload: Payload) -> Result<BytesMut, Problem> {
+    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    read_in_time(payload).await
 }
 
 /// Most bodies are there when their head is; only the others need a timer.

@@ -15,8 +15,11 @@ pub mod orders;
 pub mod payments;
 pub mod problem;
 pub mod products;
+pub mod returns;
 mod server;
+pub mod waitlist;
 pub mod wire;
+pub mod wishlist;
 mod words;
 
 use actix_web::http::StatusCode;
@@ -41,10 +44,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
         // Paths are tried in this order: those of a sale come first.
         .configure(orders::configure)
         .configure(payments::configure)
+        .configure(returns::configure)
         .configure(products::configure)
+        .configure(waitlist::configure)
         .configure(auth::configure)
         .configure(me::configure)
         .configure(addresses::configure)
+        .configure(wishlist::configure)
         .configure(admin::configure)
         .configure(health::configure)
         .configure(openapi::configure)

@@ -83,12 +83,7 @@ pub async fn create(
     let address_id = body.0.address_id;
     let command = body.0.into_command(caller.id, &key)?;
     let order = place(&engine, &accounts, command, address_id).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((
-            "Location",
-            format!("/v1/orders/{}", uuid_of(order.id.get())),
-        ))
-        .json(PlacedOrder::view(&order)))
+    Ok(created(&order))
 }
 
 /// The buyer's orders, newest first.
@@ -147,12 +142,9 @@ pub async fn cancel(
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
-    let order = match engine.cancel_order(id, caller.id).await {
-        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {
-            cancelled_long_ago(&database, id, caller.id).await?
-        }
-        other => other?,
-    };
+    let cancelled = engine.cancel_order(id, caller.id).await;
+    let viewer = Viewer::Buyer(caller.id);
+    let order = done_long_ago(cancelled, &database, id, viewer, Order::decide_cancel).await?;
     let mut response = match order.state {
         OrderState::Cancelled => HttpResponse::Ok(),
         _ => HttpResponse::Accepted(),
@@ -160,8 +152,18 @@ pub async fn cancel(
     Ok(response.json(view(&accounts, &order).await?))
 }
 
+/// The answer to a request that placed an order, and to each repeat of it.
+pub(super) fn created(order: &Order) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((
+            "Location",
+            format!("/v1/orders/{}", uuid_of(order.id.get())),
+        ))
+        .json(PlacedOrder::view(order))
+}
+
 /// An order with the address that it was placed with.
-async fn view(accounts: &Accounts, order: &Order) -> Result<OrderView, Problem> {
+pub(super) async fn view(accounts: &Accounts, order: &Order) -> Result<OrderView, Problem> {
     let mut views = views(accounts, order.buyer, std::slice::from_ref(order)).await?;
     Ok(views.pop().unwrap_or_else(|| OrderView::view(order)))
 }
@@ -195,8 +197,8 @@ async fn views(
     Ok(orders.iter().map(view).collect())
 }
 
-/// An order with an address is placed with what the address says now.
-async fn place(
+/// The one road to an order. An order with an address is placed with what the address says now.
+pub(super) async fn place(
     engine: &Engine,
     accounts: &Accounts,
     mut command: PlaceOrder,
@@ -217,7 +219,8 @@ async fn place(
     Ok(engine.place_order(command).await?)
 }
 
-async fn placed_before(
+/// The order that this very request has made before, if it has.
+pub(super) async fn placed_before(
     engine: &Engine,
     command: &PlaceOrder,
 ) -> Result<Option<Box<Order>>, Problem> {
@@ -242,14 +245,7 @@ pub(super) async fn find(
         Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {}
         other => return Ok(other?),
     }
-    let stored = database
-        .order(id)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    stored
-        .filter(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer))
-        .map(Box::new)
-        .ok_or_else(|| Problem::not_found("order"))
+    stored(database, id, viewer).await
 }
 
 /// What SQL has, overlaid by what the engine knows better, newest first.
@@ -300,21 +296,33 @@ async fn sequence_of(
         .map(|order| order.sequence))
 }
 
-/// A repeated cancellation of an order that has left the engine's memory.
-async fn cancelled_long_ago(
+/// What was asked of an order, if the engine has forgotten it, is answered from SQL. Nothing can happen to such an
+/// order any more: `decide` tells a repeat from what can no longer be done.
+pub(super) async fn done_long_ago<T>(
+    answer: Result<Box<Order>, Refusal>,
     database: &Database,
     id: OrderId,
-    buyer: BuyerId,
+    viewer: Viewer,
+    decide: impl FnOnce(&Order) -> Result<T, Rejection>,
 ) -> Result<Box<Order>, Problem> {
+    match answer {
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {}
+        other => return Ok(other?),
+    }
+    let order = stored(database, id, viewer).await?;
+    decide(&order)?;
+    Ok(order)
+}
+
+async fn stored(database: &Database, id: OrderId, viewer: Viewer) -> Result<Box<Order>, Problem> {
     let stored = database
         .order(id)
         .await
         .map_err(|error| Problem::unavailable(&error))?;
-    let order = stored
-        .filter(|order| order.buyer == buyer)
-        .ok_or_else(|| Problem::not_found("order"))?;
-    order.decide_cancel()?;
-    Ok(Box::new(order))
+    stored
+        .filter(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer))
+        .map(Box::new)
+        .ok_or_else(|| Problem::not_found("order"))
 }
 
 impl NewOrder {

@@ -347,6 +347,17 @@ impl From<accounts::Refusal> for Problem {
             )
             .with("addresses_max", addresses_max),
             R::NoSuchAddress => Self::not_found("address"),
+            R::WishlistFull { lines_max } => Self::conflict(
+                "wishlist_full",
+                "The wishlist is full",
+                format!("a list has at most {lines_max} lines; remove or buy something first"),
+            )
+            .with("lines_max", lines_max),
+            R::WishlistEmpty => Self::conflict(
+                "wishlist_empty",
+                "Nothing to buy",
+                "there is nothing on the wishlist",
+            ),
             R::NoSuchAccount => Self::not_found("account"),
             R::LastAdmin => Self::conflict(
                 "last_admin",
@@ -366,7 +377,9 @@ impl From<accounts::Refusal> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NoSuchProduct(_) => Self::not_found("product"),
+            Rejection::NoSuchProduct(product) => {
+                Self::not_found("product").with("product_id", Fact::Id(product.get()))
+            }
             Rejection::NoSuchOrder => Self::not_found("order"),
             Rejection::Short(shortages) => short(&shortages),
             Rejection::KeyReused => key_reused(),
@@ -375,6 +388,10 @@ impl From<Rejection> for Problem {
             | Rejection::Closed(_)
             | Rejection::LimitReached { .. }
             | Rejection::CurrencyMismatch
+            | Rejection::StillAvailable { .. }
+            | Rejection::AlreadyWaiting { .. }
+            | Rejection::WaitlistFull { .. }
+            | Rejection::TooManyWaitlists { .. }
             | Rejection::HoldExpired { .. }
             | Rejection::OrderCancelled
             | Rejection::AlreadyPaid
@@ -382,6 +399,7 @@ impl From<Rejection> for Problem {
             | Rejection::TooManyAttempts { .. } => buying(rejection),
             Rejection::TooLateToCancel
             | Rejection::NotPaid
+            | Rejection::AlreadyShipped { .. }
             | Rejection::NotShipped
             | Rejection::NotDelivered
             | Rejection::ReturnNotRequested
@@ -448,8 +466,45 @@ fn buying(rejection: Rejection) -> Problem {
             format!("an order takes at most {attempts_max} attempts"),
         )
         .with("attempts_max", attempts_max),
-        other => buying_plainly(&other),
+        other => waiting(&other).unwrap_or_else(|| buying_plainly(&other)),
     }
+}
+
+/// What stands in the way of somebody who wants to wait.
+fn waiting(rejection: &Rejection) -> Option<Problem> {
+    Some(match *rejection {
+        Rejection::StillAvailable { product, available } => Problem::conflict(
+            "still_available",
+            "Nothing to wait for",
+            "units are available; place an order",
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("available", available),
+        Rejection::AlreadyWaiting { product, quantity } => Problem::conflict(
+            "already_waiting",
+            "On the list already",
+            format!("you wait for {quantity}; leave the list first to wait for another number"),
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("quantity", quantity),
+        Rejection::WaitlistFull {
+            product,
+            waiters_max,
+        } => Problem::conflict(
+            "waitlist_full",
+            "The waitlist is full",
+            format!("{waiters_max} people wait already"),
+        )
+        .with("product_id", Fact::Id(product.get()))
+        .with("waiters_max", waiters_max),
+        Rejection::TooManyWaitlists { waitlists_max } => Problem::conflict(
+            "too_many_waitlists",
+            "On too many waitlists",
+            format!("a person is on at most {waitlists_max} waitlists; leave one first"),
+        )
+        .with("waitlists_max", waitlists_max),
+        _ => return None,
+    })
 }
 
 /// Refusals without numbers.
@@ -497,6 +552,23 @@ fn keeping(rejection: Rejection) -> Problem {
             field: "total".into(),
             detail: format!("at most {total_max} units"),
         }]),
+        Rejection::AlreadyShipped {
+            carrier,
+            tracking_number,
+        } => Problem::conflict(
+            "already_shipped",
+            "Already shipped",
+            "the order is on its way by another carrier or under another number",
+        )
+        .with("carrier", String::from(carrier))
+        .with("tracking_number", String::from(tracking_number)),
+        other => keeping_plainly(&other),
+    }
+}
+
+/// Refusals without numbers.
+fn keeping_plainly(rejection: &Rejection) -> Problem {
+    match rejection {
         Rejection::TooLateToCancel => Problem::conflict(
             "too_late_to_cancel",
             "Too late to cancel",

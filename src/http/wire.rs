@@ -80,6 +80,8 @@ pub struct OrderView {
     pub address: Option<AddressView>,
     pub payments: Vec<PaymentView>,
     pub shipment: Option<ShipmentView>,
+    #[serde(rename = "return")]
+    pub sent_back: Option<ReturnView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,6 +104,16 @@ pub struct ShipmentView {
     pub return_until: Option<String>,
 }
 
+/// A return that was asked for. The refund is told with the payment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReturnView {
+    pub requested_at: String,
+    pub reason: String,
+    /// When the units go back into the stock; `null` until the shop has accepted the return.
+    pub restock_at: Option<String>,
+    pub restocked: bool,
+}
+
 /// A product as everybody sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProductView {
@@ -117,7 +129,9 @@ pub struct ProductView {
     pub available: u64,
     /// Live holds that may give units back.
     pub holds: u64,
-    /// When the first of them ends.
+    /// People on the waitlist: as long as there are any, they are offered units first.
+    pub waiting: u64,
+    /// When the first hold or offer ends.
     pub earliest_deadline: Option<String>,
     pub server_time: String,
 }
@@ -147,6 +161,9 @@ pub struct SaleView {
     /// Units to be withdrawn as soon as they come free.
     pub withdrawal_pending: u64,
     pub holds: u64,
+    /// People on the waitlist without an offer, and with one.
+    pub waiting: u64,
+    pub offers: u64,
     pub earliest_deadline: Option<String>,
     pub window: Option<WindowView>,
     pub server_time: String,
@@ -260,6 +277,7 @@ impl OrderView {
             address: None,
             payments: order.attempts.iter().map(PaymentView::view).collect(),
             shipment: order.aftermath.as_deref().map(ShipmentView::view),
+            sent_back: order.aftermath.as_deref().and_then(ReturnView::view),
         }
     }
 }
@@ -296,6 +314,17 @@ impl ShipmentView {
     }
 }
 
+impl ReturnView {
+    fn view(aftermath: &domain::Aftermath) -> Option<Self> {
+        Some(Self {
+            requested_at: rfc3339(aftermath.return_requested_at?),
+            reason: aftermath.return_reason.to_string(),
+            restock_at: aftermath.restock_at.map(rfc3339),
+            restocked: aftermath.restocked,
+        })
+    }
+}
+
 impl ProductView {
     pub fn view(listing: &Listing, now: Timestamp) -> Self {
         let Listing {
@@ -308,9 +337,10 @@ impl ProductView {
             image_url: details.image_url.as_deref().map(Into::into),
             price: Money::view(details.price),
             window: WindowView::view(snapshot, now),
-            availability: availability_word(snapshot.stock.availability()),
-            available: snapshot.stock.available,
+            availability: availability_word(snapshot.availability()),
+            available: snapshot.free_units(),
             holds: snapshot.holds,
+            waiting: snapshot.waiting + snapshot.offers,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             server_time: rfc3339(now),
         }
@@ -349,6 +379,8 @@ impl SaleView {
             withdrawn: stock.withdrawn,
             withdrawal_pending: stock.withdrawal_pending,
             holds: snapshot.holds,
+            waiting: snapshot.waiting,
+            offers: snapshot.offers,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             window: WindowView::view(snapshot, now),
             server_time: rfc3339(now),

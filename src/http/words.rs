@@ -76,9 +76,22 @@ pub(super) const fn state_word(state: OrderState) -> &'static str {
     }
 }
 
+pub(super) fn parse_state(word: &str) -> Option<OrderState> {
+    let mut states = OrderState::ALL.into_iter();
+    states.find(|state| state_word(*state) == word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_state_is_read_as_it_is_spelled() {
+        for state in OrderState::ALL {
+            assert_eq!(parse_state(state_word(state)), Some(state));
+        }
+        assert_eq!(parse_state("Held"), None);
+    }
 
     #[test]
     fn times_are_spelled_to_the_microsecond_and_read_back() {

@@ -3,7 +3,12 @@
 //! Of what happens to an order within a batch two things are told: the last place it came to, and each sum of money that goes
 //! back, with the last that was heard of it.
 
-use crate::domain::{BuyerId, Event, IdMap, OrderChange, OrderId, Posting, ProductId, Timestamp};
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    BuyerId, Event, IdMap, OrderChange, OrderId, Posting, ProductId, Quantity, Timestamp,
+    WaitlistChange,
+};
 use crate::persistence::journal::Position;
 
 /// Something to be told.
@@ -53,11 +58,9 @@ pub(super) struct Story {
 }
 
 /// Units that somebody on a waitlist may take.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Offer {
-    pub(super) product: ProductId,
-    pub(super) buyer: BuyerId,
-    pub(super) units: u32,
+    pub(super) units: Quantity,
     pub(super) accept_by: Timestamp,
 }
 
@@ -65,7 +68,8 @@ pub(super) struct Offer {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Tales {
     pub(super) orders: IdMap<OrderId, Story>,
-    pub(super) offers: Vec<Told<Offer>>,
+    /// The last that each was offered of a product, if they can still take it.
+    pub(super) offers: BTreeMap<(ProductId, BuyerId), Told<Offer>>,
 }
 
 impl Tales {
@@ -89,16 +93,51 @@ impl Tales {
                 story.buyer = Some(placed.buyer);
                 let pay_by = placed.deadline;
                 story.stand(position, placed.at, Standing::Held { pay_by });
+                for taken in &placed.offers {
+                    self.offers.remove(&(taken.product, placed.buyer));
+                }
             }
+            Event::WaitlistChanged {
+                product,
+                at,
+                change,
+                ..
+            } => self.hear_of_waitlist(position, *at, *product, change),
             Event::OrderChanged {
                 order,
                 at,
                 change,
                 postings,
+                ..
             } => {
                 if let Some(news) = News::of(change, postings) {
                     let story = self.orders.entry(*order).or_default();
                     story.hear(position, *at, news);
+                }
+            }
+        }
+    }
+
+    fn hear_of_waitlist(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        product: ProductId,
+        change: &WaitlistChange,
+    ) {
+        match change {
+            WaitlistChange::Joined { .. } => {}
+            WaitlistChange::Left { buyer } | WaitlistChange::Lapsed { buyer } => {
+                self.offers.remove(&(product, *buyer));
+            }
+            WaitlistChange::Offered { offers, deadline } => {
+                for (buyer, units) in offers {
+                    let what = Offer {
+                        units: *units,
+                        accept_by: *deadline,
+                    };
+                    let told = Told { position, at, what };
+                    self.offers.insert((product, *buyer), told);
                 }
             }
         }

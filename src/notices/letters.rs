@@ -44,8 +44,10 @@ impl Facts {
             let known = self.orders.get(order);
             known.map(|order| self.of_story(order, story, calendar))
         });
-        let of_offers = tales.offers.iter();
-        let of_offers = of_offers.filter_map(|offer| self.of_offer(offer, calendar));
+        let of_offers = tales.offers.iter().filter_map(|((product, buyer), told)| {
+            self.accounts.get(buyer)?;
+            Some(self.of_offer(*product, *buyer, told, calendar))
+        });
         let mut drafts: Vec<Draft> = of_orders.flatten().chain(of_offers).collect();
         drafts.retain(|draft| draft.ends_at > now);
         drafts.sort_unstable_by_key(|draft| (draft.position, draft.to));
@@ -132,19 +134,24 @@ impl Facts {
         }
     }
 
-    fn of_offer(&self, told: &Told<Offer>, calendar: &ShopCalendar) -> Option<Draft> {
-        let offer = &told.what;
-        self.accounts.get(&offer.buyer)?;
-        Some(Draft {
+    fn of_offer(
+        &self,
+        product: ProductId,
+        buyer: BuyerId,
+        told: &Told<Offer>,
+        calendar: &ShopCalendar,
+    ) -> Draft {
+        let Offer { units, accept_by } = told.what;
+        Draft {
             position: told.position,
-            to: offer.buyer,
+            to: buyer,
             letter: Letter::WaitlistOffer {
-                product: self.name(offer.product),
-                quantity: offer.units,
-                accept_by: calendar.local(offer.accept_by),
+                product: self.name(product),
+                quantity: units.get(),
+                accept_by: calendar.local(accept_by),
             },
-            ends_at: offer.accept_by,
-        })
+            ends_at: accept_by,
+        }
     }
 
     fn summary(&self, order: &Order) -> OrderSummary {

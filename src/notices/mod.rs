@@ -6,7 +6,7 @@
 //! | `letters.rs` | from what is told and what SQL knows to letters; pure |
 //! | `teller.rs` | one batch: looking up, sealing, and writing letters and position in one transaction |
 //!
-//! An order gets a letter when it is held, paid, expired, cancelled, shipped, when money goes back, and when it is back. If
+//! Whoever waits for a product gets one when it is their turn. An order gets a letter when it is held, paid, expired, cancelled, shipped, when money goes back, and when it is back. If
 //! one thing follows the other before its letter was written, the later letter is enough: an order that was paid already is
 //! not told to be held.
 //!

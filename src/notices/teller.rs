@@ -158,7 +158,7 @@ impl Desk {
             return Ok(facts);
         }
         let placed = tales.orders.values().filter_map(|story| story.buyer);
-        let offered = tales.offers.iter().map(|told| told.what.buyer);
+        let offered = tales.offers.keys().map(|(_, buyer)| *buyer);
         self.add_accounts(&mut facts, placed.chain(offered).collect())
             .await?;
         self.add_orders(&mut facts, tales).await?;
@@ -216,7 +216,7 @@ impl Desk {
     async fn add_names(&mut self, facts: &mut Facts, tales: &Tales) -> Result<(), TellError> {
         let bought = facts.orders.values().flat_map(|order| &order.lines);
         let bought = bought.map(|line| line.product);
-        let offered = tales.offers.iter().map(|told| told.what.product);
+        let offered = tales.offers.keys().map(|(product, _)| *product);
         let mut products: Vec<ProductId> = bought.chain(offered).collect();
         products.sort_unstable();
         products.dedup();

@@ -73,6 +73,7 @@ fn event(word: &str, at: Timestamp) -> Event {
     Event::OrderChanged {
         order: ORDER,
         at,
+        mark: None,
         change: change(word),
         postings: if lets_go { vec![freed] } else { Vec::new() },
     }
@@ -88,6 +89,7 @@ fn placed(at: Timestamp) -> OrderPlaced {
         at,
         deadline: PAY_BY,
         lines: vec![line(2, 39_000)],
+        offers: Vec::new(),
     }
 }
 
@@ -302,6 +304,69 @@ fn money_that_comes_twice_goes_back_beside_everything_else() {
         Cancelled,
         &["order_refunded Cancelled", "order_refunded Cancelled"],
     );
+}
+
+fn on_waitlist(number: u64, change: WaitlistChange) -> (Position, Event) {
+    let event = Event::WaitlistChanged {
+        product: LAMP,
+        at: START,
+        change,
+        postings: Vec::new(),
+    };
+    (Position::new(number), event)
+}
+
+fn offered(number: u64, units: u32) -> (Position, Event) {
+    let units = Quantity::new(units).expect("a quantity");
+    let change = WaitlistChange::Offered {
+        offers: vec![(KIM, units), (BuyerId::new(8), units)],
+        deadline: PAY_BY,
+    };
+    on_waitlist(number, change)
+}
+
+/// Of a batch that begins with an offer to Kim and to somebody without an account.
+#[track_caller]
+fn check_offers(rest: Vec<(Position, Event)>, told: &[u32]) {
+    let mut batch = vec![offered(1, 2)];
+    batch.extend(rest);
+    let calendar = ShopCalendar::default();
+    let drafts = facts(OrderState::Paid).letters(&Tales::of(&batch), &calendar, START);
+    let offers = drafts.iter().filter_map(|draft| match &draft.letter {
+        Letter::WaitlistOffer {
+            product,
+            quantity,
+            accept_by,
+        } => {
+            assert_eq!((draft.to, draft.ends_at), (KIM, PAY_BY));
+            assert_eq!((product.as_str(), accept_by.minute()), ("Desk lamp", 35));
+            Some(*quantity)
+        }
+        _ => None,
+    });
+    assert_eq!(offers.collect::<Vec<_>>(), told);
+}
+
+#[test]
+fn whose_turn_it_is_is_told_while_it_is() {
+    let buyer = KIM;
+    check_offers(Vec::new(), &[2]);
+    check_offers(vec![offered(2, 1)], &[1]);
+    check_offers(vec![on_waitlist(2, WaitlistChange::Lapsed { buyer })], &[]);
+    check_offers(vec![on_waitlist(2, WaitlistChange::Left { buyer })], &[]);
+    let other = BuyerId::new(9);
+    check_offers(
+        vec![on_waitlist(2, WaitlistChange::Left { buyer: other })],
+        &[2],
+    );
+    let taken = OrderPlaced {
+        offers: vec![OfferTaken {
+            product: LAMP,
+            units: Quantity::new(2).expect("a quantity"),
+        }],
+        ..placed(START)
+    };
+    check_offers(vec![(Position::new(2), Event::OrderPlaced(taken))], &[]);
 }
 
 #[test]

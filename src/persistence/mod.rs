@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** no other room names `sqlx`.
 
+mod acts;
 pub mod codec;
 pub mod database;
 pub mod following;

@@ -48,6 +48,14 @@ const ROUTES: &[(&str, &str, Option<&str>)] = &[
     ("POST", "/v1/admin/products/{id}/window/close", None),
     ("GET", "/v1/admin/products/{id}/sale", None),
     ("GET", "/v1/admin/orders", None),
+    ("GET", "/v1/admin/orders/{id}", None),
+    (
+        "POST",
+        "/v1/admin/orders/{id}/shipment",
+        Some(r#"{"carrier":"a","tracking_number":"b"}"#),
+    ),
+    ("POST", "/v1/admin/orders/{id}/delivered", None),
+    ("POST", "/v1/admin/orders/{id}/return/accept", None),
 ];
 
 fn nobody_else_may_do_what_an_admin_does(store: Store) {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use ureq::http::Method;
 
 use crate::support::{
-    MariaDb, Registry, Sale, Shop, at_once, eventually, is_long, line, pause, recount, text, trade,
+    Caller, Key, MariaDb, Registry, Sale, Shop, at_once, eventually, is_long, line, pause, recount,
+    text, trade,
 };
 
 #[test]
@@ -83,8 +85,23 @@ fn while_the_database_is_dead_what_needs_it_says_so() {
     let lamp = shop.product(Sale::of(100));
     let alice = shop.buyer();
     let order = alice.hold(&lamp, 1);
+    let (wisher, key) = (shop.member("wisher").caller, Key::fresh());
+    let (list, wish) = ("/v1/me/wishlist", format!("/v1/me/wishlist/{lamp}"));
+    let buys = |wisher: &Caller| wisher.post_under(&key, "/v1/me/wishlist/checkout", &json!({}));
+    let wants =
+        |wisher: &Caller| wisher.send(&Method::PUT, &wish, None, Some(&json!({"quantity": 2})));
+    wants(&wisher).is(201);
     database.kill();
     is_degraded(&shop);
+    for answer in [
+        wisher.get(list),
+        wants(&wisher),
+        wisher.delete(&wish),
+        buys(&wisher),
+    ] {
+        answer.is_refused(503, "temporarily_unavailable");
+    }
+    assert_eq!(shop.units(&lamp), (99, 1, 0), "nothing was bought unseen");
     shop.admin()
         .get("/v1/admin/orders")
         .is_refused(503, "temporarily_unavailable");
@@ -104,6 +121,8 @@ fn while_the_database_is_dead_what_needs_it_says_so() {
     is_ready(&shop);
     shop.admin().get("/v1/admin/orders").is(200);
     alice.get(&unknown).is_refused(404, "not_found");
+    buys(&wisher).is(201);
+    assert_eq!(wisher.get(list).is(200)["items"], json!([]));
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! The engine alone: with a clock that is moved by hand, a provider that speaks when it is told to, and an actor that
 //! is made to crash.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
-use layby::actors::message::{PaymentReply, PlaceOrder, ProductAct, Refusal, StartPayment, Viewer};
+use layby::actors::message::{
+    PaymentReply, PlaceOrder, ProductAct, Refusal, Shipment, StartPayment, Viewer,
+};
 use layby::actors::{
     self, Engine, EngineOptions, EngineParts, LiveState, PaymentTimes, Reload, RunningEngine,
 };
+use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
 use layby::domain::{
     AdminMark, AttemptId, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, Order, OrderId,
@@ -21,9 +25,10 @@ use layby::persistence::database::{self, Database};
 use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
 use layby::persistence::projection::{self, Projection};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+use crate::support::Store;
 
 #[test]
 fn a_late_success_claims_its_unit_again_while_it_is_free() {
@@ -111,6 +116,57 @@ fn a_success_after_a_cancellation_that_ran_out_is_refunded() {
             .await;
         stage.settled(&order, OrderState::Cancelled).await;
         assert_eq!(stage.units(lamp), (1, 0, 0));
+    });
+}
+
+#[test]
+fn a_return_is_restocked_a_day_after_it_was_asked_for() {
+    on_stage(async |stage| {
+        let (lamp, mark) = (stage.product(1).await, mark());
+        let order = stage.place(lamp, 1).await.expect("there is one");
+        stage.pay(&order, "card").await;
+        let shipment = Shipment {
+            carrier: "Korea Post".into(),
+            tracking_number: "RR1".into(),
+        };
+        let engine = &stage.engine;
+        let shipped = engine.ship_order(order.id, shipment, Some(mark)).await;
+        assert_eq!(shipped.expect("paid").state, OrderState::Shipped);
+        let delivered = engine.deliver_order(order.id, None).await.expect("shipped");
+        let until = delivered.aftermath.and_then(|it| it.return_until);
+        assert_eq!(
+            until,
+            Some(ShopCalendar::default().return_until(stage.clock.now()))
+        );
+        let asked = engine.request_return(order.id, order.buyer, "too bright".into());
+        assert_eq!(
+            asked.await.expect("in time").state,
+            OrderState::ReturnRequested
+        );
+        stage.clock.advance(Span::from_secs(3_600));
+        let accepted = engine
+            .accept_return(order.id, mark)
+            .await
+            .expect("asked for");
+        assert_eq!(accepted.state, OrderState::Returned);
+        stage
+            .eventually("the money is back", || {
+                (stage.bank.refunds() == 1).then_some(())
+            })
+            .await;
+
+        stage.clock.advance(Span::from_secs(82_799));
+        stage.running.link().nudge();
+        stage.settled(&order, OrderState::Returned).await;
+        assert_eq!(stage.units(lamp), (0, 0, 0));
+        stage.clock.advance(Span::from_secs(1));
+        stage.running.link().nudge();
+        stage
+            .eventually("the unit is back", || {
+                (stage.units(lamp) == (1, 0, 0)).then_some(())
+            })
+            .await;
+        assert_eq!(stage.bank.refunds(), 1);
     });
 }
 
@@ -223,7 +279,6 @@ struct Stage {
     notices: mpsc::Sender<Notice>,
     projection: Projection,
     database: Database,
-    _directory: TempDir,
 }
 
 /// Takes the money at once from `card`, and says nothing about anything else until it is told to.
@@ -256,25 +311,31 @@ impl Bank {
     }
 }
 
-fn on_stage(play: impl AsyncFnOnce(&Stage)) {
-    actix_web::rt::System::new().block_on(async {
-        let stage = Stage::set_up().await;
-        play(&stage).await;
-        stage.take_down().await;
-    });
+/// Plays it on each database.
+fn on_stage(play: impl AsyncFn(&Stage)) {
+    for store in [Store::Sqlite, Store::MariaDb] {
+        if store == Store::MariaDb && !Store::has_mariadb() {
+            continue;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let tables = store.tables(directory.path());
+        actix_web::rt::System::new().block_on(async {
+            let stage = Stage::set_up(directory.path(), tables.url()).await;
+            play(&stage).await;
+            stage.take_down().await;
+        });
+    }
 }
 
 impl Stage {
-    async fn set_up() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let disk = RealDisk::create(directory.path().join("journal")).expect("a directory");
+    async fn set_up(directory: &Path, database_url: &str) -> Self {
+        let disk = RealDisk::create(directory.join("journal")).expect("a directory");
         let options = Options {
             segment_bytes: 1 << 20,
             ..Options::default()
         };
         let (journal, _) = FileJournal::open(disk, options).expect("a new journal");
-        let url = format!("sqlite://{}", directory.path().join("tables.db").display());
-        let database = Database::connect(&url, database::Options::default())
+        let database = Database::connect(database_url, database::Options::default())
             .await
             .expect("a database");
         database.migrate().await.expect("tables");
@@ -293,6 +354,7 @@ impl Stage {
             journal: Box::new(journal),
             live: live.into(),
             clock: Arc::new(clock.clone()),
+            calendar: Arc::new(ShopCalendar::default()),
             provider: Arc::<Bank>::clone(&bank),
             notices: Some(heard),
             options: EngineOptions {
@@ -317,7 +379,6 @@ impl Stage {
             notices,
             projection,
             database,
-            _directory: directory,
         }
     }
 
@@ -364,12 +425,8 @@ impl Stage {
             register,
             ProductAct::Window(WindowAct::Schedule, Some(window)),
         ] {
-            let mark = AdminMark {
-                admin: BuyerId::new(1),
-                request: RequestId::new(unique()),
-            };
             self.engine
-                .change_product(id, mark, act)
+                .change_product(id, mark(), act)
                 .await
                 .expect("changed");
         }
@@ -523,6 +580,13 @@ fn reload(database: Database) -> Reload {
         let database = database.clone();
         async move { Ok(database.load_live(Timestamp::ZERO).await?.into()) }.boxed()
     })
+}
+
+fn mark() -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(1),
+        request: RequestId::new(unique()),
+    }
 }
 
 fn unique() -> u128 {

@@ -15,6 +15,8 @@ use crate::support::{
 on_each_database! {
     what_becomes_of_an_order_is_told_once_in_the_language_of_its_buyer,
     a_hold_that_ends_is_told,
+    what_is_shipped_and_sent_back_is_told,
+    whose_turn_it_is_on_a_waitlist_is_told,
     killed_at_any_moment_it_tells_each_order_its_letters_once,
     who_has_left_is_told_nothing,
     people_without_an_account_here_hold_up_nobody,
@@ -27,6 +29,7 @@ const HELD: &str = "Your order is held for you";
 const PAID: &str = "Your order is paid";
 const EXPIRED: &str = "Your hold has ended";
 const CANCELLED: &str = "Your order is cancelled";
+const SHIPPED: &str = "Your order is on its way";
 const REFUNDED: &str = "Your money is on its way back";
 
 /// Longer than the notices and the carrier take to look again.
@@ -165,6 +168,65 @@ fn a_hold_that_ends_is_told(store: Store) {
         count(&letters, HELD) <= 1 && letters.len() <= 2,
         "{letters:#?}"
     );
+}
+
+fn what_is_shipped_and_sent_back_is_told(store: Store) {
+    let Some((post, shop)) = open(store, &[]) else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(10));
+    let alice = member(&shop, &post, "alice");
+    let email = &alice.person.email;
+    let order = alice.caller.hold(&lamp, 1);
+    alice.caller.pay(&order, "card_ok").is(201);
+    wait_for(&post, email, &order, PAID);
+    let admin = shop.admin();
+    admin.ship(&order, "Hanjin", "6412-3388-01").is(200);
+    let shipped = wait_for(&post, email, &order, SHIPPED);
+    let tells = |word: &str| shipped.text.contains(word);
+    assert!(tells("Hanjin") && tells("6412-3388-01"), "{}", shipped.text);
+    admin.deliver(&order).is(200);
+    alice.caller.send_back(&order, "too bright").is(202);
+    admin.accept_return(&order);
+    let refunded = wait_for(&post, email, &order, REFUNDED);
+    let tells = |word: &str| refunded.text.contains(word);
+    assert!(
+        tells("sent back") && tells("KRW 39,000"),
+        "{}",
+        refunded.text
+    );
+    assert!(!tells("too bright"), "{}", refunded.text);
+}
+
+fn whose_turn_it_is_on_a_waitlist_is_told(store: Store) {
+    let Some((post, shop)) = open(store, &[]) else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(1));
+    let alice = member(&shop, &post, "alice");
+    let stranger = shop.buyer();
+    let order = stranger.hold(&lamp, 1);
+    let path = format!("/v1/products/{lamp}/waitlist");
+    alice
+        .caller
+        .post_with(&path, &json!({"quantity": 1}))
+        .is(201);
+    stranger.cancel(&order).is(200);
+    let offers = || {
+        let letters = post.letters_to(&alice.person.email).into_iter();
+        letters.filter(|it| it.subject == "It is your turn")
+    };
+    let offer = eventually("the offer is told", || offers().next());
+    let tells = |word: &str| offer.text.contains(word);
+    assert!(
+        tells("Desk lamp") && tells("(Seoul time)"),
+        "{}",
+        offer.text
+    );
+    assert!(!tells(&text(&order, "id")), "{}", offer.text);
+    let taken = alice.caller.hold(&lamp, 1);
+    wait_for(&post, &alice.person.email, &taken, HELD);
+    assert_eq!(offers().count(), 1);
 }
 
 /// Holds, pays and cancels at random until the shop is gone.

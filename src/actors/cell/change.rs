@@ -37,12 +37,14 @@ impl Cell {
         };
         turn.touch(id);
         self.happen(&event, turn);
+        // More units, or a sale that goes on.
+        self.offer_free_units(id, turn);
         self.snapshot(id)
             .map(|(snapshot, _)| Reply::Product(Box::new(snapshot)))
             .ok_or(Refusal::Recovering)
     }
 
-    fn known_product(&self, id: ProductId) -> Result<&Product, Rejection> {
+    pub(super) fn known_product(&self, id: ProductId) -> Result<&Product, Rejection> {
         self.products
             .get(&id)
             .map(super::ProductActor::product)

@@ -6,20 +6,26 @@
 //! Deliberately absent: clocks, threads, the journal's files, HTTP.
 
 mod change;
+mod deliver;
 mod place;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod waitlist;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
 use super::order::OrderActor;
 use super::product::ProductActor;
 use super::turn::Turn;
+use smallvec::SmallVec;
+
+use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
-    AttemptId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
-    ProductChange, ProductId, Rejection, Snapshot, Timestamp,
+    AttemptId, Bucket, BuyerId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting,
+    Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
 };
 
 /// How many buyers' slices there are; the low byte of an order id names one of them.
@@ -31,6 +37,10 @@ pub(crate) struct Cell {
     shards: Vec<OrderActor>,
     /// When something happens to an order by itself.
     due: BTreeSet<(Timestamp, OrderId)>,
+    /// When something happens on the waitlist of a product by itself.
+    waitlists_due: BTreeSet<(Timestamp, ProductId)>,
+    /// On which waitlists a person is.
+    waits_for: IdMap<BuyerId, SmallVec<[ProductId; 1]>>,
     /// Requests that wait for the first answer to an attempt to pay.
     waiting_for_payment: IdMap<AttemptId, Vec<ReplyTo>>,
     /// Requests that wait for the refund of a cancelled order.
@@ -39,34 +49,47 @@ pub(crate) struct Cell {
     broken_products: IdMap<ProductId, ()>,
     broken_shards: [bool; SHARDS],
     payments_pending: usize,
-    payments_pending_max: usize,
+    limits: CellLimits,
     latest_stamp: Timestamp,
+    calendar: Arc<dyn Calendar>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CellLimits {
+    /// Attempts to pay under way at once; the next one is refused as [`Refusal::PaymentsBusy`].
+    pub(crate) payments_pending_max: usize,
+    /// How long units are kept for somebody on the waitlist.
+    pub(crate) offer_ttl: Span,
 }
 
 impl Cell {
-    /// `payments_pending_max`: attempts under way at once; the next one is refused as [`Refusal::PaymentsBusy`].
-    pub(crate) fn new(payments_pending_max: usize) -> Self {
+    pub(crate) fn new(limits: CellLimits) -> Self {
         Self {
             products: IdMap::default(),
             shards: (0..SHARDS).map(|_| OrderActor::default()).collect(),
             due: BTreeSet::new(),
+            waitlists_due: BTreeSet::new(),
+            waits_for: IdMap::default(),
             waiting_for_payment: IdMap::default(),
             waiting_for_refund: IdMap::default(),
             broken_products: IdMap::default(),
             broken_shards: [false; SHARDS],
             payments_pending: 0,
-            payments_pending_max,
+            limits,
             latest_stamp: Timestamp::ZERO,
+            calendar: Arc::new(ShopCalendar::default()),
         }
     }
 
+    /// With the calendar of the shop, which decides until when a return may be asked for.
+    pub(crate) fn with_calendar(mut self, calendar: Arc<dyn Calendar>) -> Self {
+        self.calendar = calendar;
+        self
+    }
+
     /// A cell as SQL had it, to be brought up to date by applying the journal after it.
-    pub(crate) fn restore(
-        products: Vec<Product>,
-        orders: Vec<Order>,
-        payments_pending_max: usize,
-    ) -> Self {
-        let mut cell = Self::new(payments_pending_max);
+    pub(crate) fn restore(products: Vec<Product>, orders: Vec<Order>, limits: CellLimits) -> Self {
+        let mut cell = Self::new(limits);
         for product in products {
             cell.latest_stamp = cell.latest_stamp.max(product.registered_at);
             cell.products.insert(product.id, ProductActor::new(product));
@@ -75,6 +98,7 @@ impl Cell {
             cell.latest_stamp = cell.latest_stamp.max(order.changed_at);
             cell.insert(order);
         }
+        cell.note_waitlists();
         cell
     }
 
@@ -97,6 +121,13 @@ impl Cell {
             Command::ChangeProduct { product, mark, act } => {
                 self.change_product(product, mark, act, turn)
             }
+            Command::JoinWaitlist {
+                product,
+                buyer,
+                quantity,
+            } => self.join_waitlist(product, buyer, quantity, turn),
+            Command::LeaveWaitlist { product, buyer } => self.leave_waitlist(product, buyer, turn),
+            Command::ReadWaitlists { buyer } => self.read_waitlists(buyer, turn),
             Command::SettlePayment {
                 order,
                 attempt,
@@ -109,41 +140,65 @@ impl Cell {
                 self.answer_refund_waiters(order, turn);
                 Ok(Reply::Done)
             }
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            } => self.ship(order, &shipment, mark, turn),
+            Command::DeliverOrder { order, mark } => self.deliver(order, mark, turn),
+            Command::RequestReturn {
+                order,
+                buyer,
+                reason,
+            } => self.request_return(order, buyer, &reason, turn),
+            Command::AcceptReturn { order, mark } => self.accept_return(order, mark, turn),
             Command::BreakProduct(product) => self.break_product(product),
         };
         turn.answer(reply_to, answer);
     }
 
-    /// Ends what is due by now, at most `orders_max` of it: a storm of expiries must not keep buyers waiting.
-    pub(crate) fn settle_due(&mut self, orders_max: usize, turn: &mut Turn) {
+    /// Ends what is due by now, the oldest first, at most `steps_max` of it: a storm of expiries must not keep buyers
+    /// waiting.
+    pub(crate) fn settle_due(&mut self, steps_max: usize, turn: &mut Turn) {
         let mut skipped = Vec::new();
-        let mut settled = 0;
-        while settled < orders_max && !turn.batch.is_full() {
-            let Some((due, order)) = self.due.first().copied() else {
-                break;
-            };
-            if due > turn.now {
-                break;
+        let mut steps = 0;
+        while steps < steps_max && !turn.batch.is_full() {
+            let order = self.due.first().copied();
+            let waitlist = self.waitlists_due.first().copied();
+            let due = order.map(|(due, _)| due);
+            match (order, waitlist) {
+                (_, Some((at, product))) if at <= turn.now && due.is_none_or(|due| at < due) => {
+                    self.settle_first_waitlist(product, turn);
+                }
+                (Some((at, order)), _) if at <= turn.now => {
+                    if self.is_broken(order) {
+                        self.due.pop_first();
+                        skipped.push((at, order));
+                        continue;
+                    }
+                    self.settle_first_order(at, order, turn);
+                }
+                _ => break,
             }
-            if self.is_broken(order) {
-                self.due.pop_first();
-                skipped.push((due, order));
-                continue;
-            }
-            settled += 1;
-            self.settle_order(order, turn);
-            // An order that is due again at once would otherwise hold up everything behind it.
-            if self.due.first() == Some(&(due, order)) {
-                tracing::error!(order.id = %order, "order was due and nothing happened to it");
-                self.due.pop_first();
-            }
+            steps += 1;
         }
         self.due.extend(skipped);
     }
 
+    fn settle_first_order(&mut self, due: Timestamp, order: OrderId, turn: &mut Turn) {
+        self.settle_order(order, turn);
+        // An order that is due again at once would otherwise hold up everything behind it.
+        if self.due.first() == Some(&(due, order)) {
+            tracing::error!(order.id = %order, "order was due and nothing happened to it");
+            self.due.pop_first();
+        }
+    }
+
     /// The next instant at which [`Cell::settle_due`] has something to do.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        let order = self.due.first().map(|(due, _)| *due);
+        let waitlist = self.waitlists_due.first().map(|(due, _)| *due);
+        order.into_iter().chain(waitlist).min()
     }
 
     pub(crate) fn snapshot(&self, product: ProductId) -> Option<(Snapshot, &Product)> {
@@ -202,7 +257,14 @@ impl Cell {
                 at,
                 change,
                 postings,
+                ..
             } => self.apply_to_order(*order, *at, change, postings),
+            Event::WaitlistChanged {
+                product,
+                at,
+                change,
+                postings,
+            } => self.apply_to_waitlist(sequence, *product, *at, change, postings),
         }
     }
 
@@ -221,18 +283,25 @@ impl Cell {
             let product = Product::new(id, details.clone(), *restock_to, at);
             self.products.insert(id, ProductActor::new(product));
         }
+        if *change == ProductChange::Deleted {
+            self.forget_waitlist(id);
+        }
         let actor = self.product_mut(id);
         for posting in postings {
             actor.post(posting, None);
         }
         actor.apply(change);
+        self.note_waitlist(id, at);
     }
 
     fn apply_placed(&mut self, sequence: u64, placed: &OrderPlaced) {
         for line in &placed.lines {
             let actor = self.product_mut(line.product);
-            actor.post(&OrderPlaced::posting(line), Some(placed.buyer));
+            for posting in placed.postings(line) {
+                actor.post(&posting, Some(placed.buyer));
+            }
         }
+        self.apply_offers_taken(placed);
         self.insert(Order::new(sequence, placed));
     }
 
@@ -250,6 +319,7 @@ impl Cell {
         for posting in postings {
             self.product_mut(posting.product)
                 .post(posting, Some(moved.buyer));
+            self.note_waitlist(posting.product, at);
         }
         if moved.hold_end_before != moved.hold_end_after {
             self.move_hold_end(id, moved.hold_end_before, moved.hold_end_after);
@@ -295,9 +365,18 @@ impl Cell {
     /// Records the event and applies it.
     fn happen(&mut self, event: &Event, turn: &mut Turn) {
         let sequence = turn.next_sequence();
-        event.for_each_posting(|posting| turn.touch(posting.product));
+        let mut freed: SmallVec<[ProductId; 4]> = SmallVec::new();
+        event.for_each_posting(|posting| {
+            turn.touch(posting.product);
+            if posting.to == Bucket::Available {
+                freed.push(posting.product);
+            }
+        });
         self.apply(sequence, event);
         turn.record(event);
+        for product in freed {
+            self.offer_free_units(product, turn);
+        }
     }
 
     /// The order, after what was due for it: a slow timer never lets a dead hold look alive.
@@ -320,7 +399,7 @@ impl Cell {
         self.order(id).ok_or(Rejection::NoSuchOrder.into())
     }
 
-    fn read_orders(&mut self, buyer: crate::domain::BuyerId, turn: &mut Turn) -> Answer {
+    fn read_orders(&mut self, buyer: BuyerId, turn: &mut Turn) -> Answer {
         let shard = shard_of(OrderId::for_buyer(0, buyer));
         if self.broken_shards[shard] {
             return Err(Refusal::Recovering);
@@ -396,6 +475,7 @@ impl Cell {
             .filter_map(|order| Some((order.next_due()?, order.id)))
             .collect();
         self.payments_pending = self.orders().map(pending_attempts).sum();
+        self.note_waitlists();
     }
 
     /// What the provider may have answered while the actors could not listen is asked again.
@@ -429,8 +509,8 @@ impl Cell {
     fn break_product(&mut self, id: ProductId) -> Answer {
         let posting = Posting {
             product: id,
-            from: crate::domain::Bucket::Outside,
-            to: crate::domain::Bucket::Available,
+            from: Bucket::Outside,
+            to: Bucket::Available,
             units: 1,
         };
         self.product_mut(id).post(&posting, None);

@@ -4,7 +4,8 @@ use super::{Cell, shard_of};
 use crate::actors::message::{Answer, PlaceOrder, Refusal, Reply};
 use crate::actors::turn::Turn;
 use crate::domain::{
-    Event, KeyHash, Line, Order, OrderId, OrderPlaced, ProductId, Rejection, Shortage, Span, Window,
+    BuyerId, Event, KeyHash, Line, OfferTaken, Order, OrderId, OrderPlaced, ProductId, Rejection,
+    Shortage, Span,
 };
 
 impl Cell {
@@ -21,6 +22,7 @@ impl Cell {
         let event = Event::OrderPlaced(placed);
         self.happen(&event, turn);
         if let Event::OrderPlaced(placed) = event {
+            self.give_up_rests(&placed, turn);
             turn.placed.push(placed);
         }
         self.order(id)
@@ -40,6 +42,7 @@ impl Cell {
     /// Every product says yes before any is changed.
     fn decide_place(&self, place: PlaceOrder, turn: &Turn) -> Result<OrderPlaced, Rejection> {
         let mut lines = Vec::with_capacity(place.lines.len());
+        let mut offers = Vec::new();
         let mut shortages: Vec<Shortage> = Vec::new();
         let mut hold_ttl = Span::from_micros_u64(u64::MAX);
         for (product, quantity) in &place.lines {
@@ -48,7 +51,13 @@ impl Cell {
             };
             let state = actor.product();
             match state.decide_hold(place.buyer, *quantity, turn.now) {
-                Ok(Window { hold_ttl: ttl, .. }) => hold_ttl = hold_ttl.min(ttl),
+                Ok(grant) => {
+                    hold_ttl = hold_ttl.min(grant.hold_ttl);
+                    offers.extend(grant.offered.map(|units| OfferTaken {
+                        product: *product,
+                        units,
+                    }));
+                }
                 Err(Rejection::Short(short)) => shortages.extend(short),
                 Err(rejection) => return Err(self.name_live_order(rejection, &place)),
             }
@@ -71,6 +80,7 @@ impl Cell {
             at: turn.now,
             deadline: turn.now.plus(hold_ttl),
             lines,
+            offers,
         })
     }
 
@@ -92,22 +102,18 @@ impl Cell {
         }
     }
 
-    /// Holds that are over by now must neither count against a person nor keep a unit from the next.
+    /// Holds and offers that are over by now must neither count against a person nor keep a unit from the next.
     fn settle_due_holds_of(&mut self, place: &PlaceOrder, turn: &mut Turn) {
         let any_due = self.next_due().is_some_and(|due| due <= turn.now);
         if any_due {
             for (product, _) in &place.lines {
+                self.settle_waitlist(*product, turn);
                 self.settle_due_of(*product, place.buyer, turn);
             }
         }
     }
 
-    fn settle_due_of(
-        &mut self,
-        product: ProductId,
-        buyer: crate::domain::BuyerId,
-        turn: &mut Turn,
-    ) {
+    fn settle_due_of(&mut self, product: ProductId, buyer: BuyerId, turn: &mut Turn) {
         let shard = shard_of(OrderId::for_buyer(0, buyer));
         let stale: Vec<OrderId> = self.shards[shard]
             .of_buyer(buyer)

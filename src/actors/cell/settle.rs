@@ -6,7 +6,7 @@ use crate::actors::message::{
 };
 use crate::actors::turn::Turn;
 use crate::domain::{
-    Attempt, AttemptId, Bucket, BuyerId, Event, Order, OrderChange, OrderId, OrderState,
+    AdminMark, Attempt, AttemptId, Bucket, BuyerId, Event, Order, OrderChange, OrderId, OrderState,
     PaymentOutcome, Posting, RefundState, Rejection, Release,
 };
 
@@ -43,7 +43,7 @@ impl Cell {
         start: &StartPayment,
         turn: &mut Turn,
     ) -> Result<AttemptId, Refusal> {
-        let busy = self.payments_pending >= self.payments_pending_max;
+        let busy = self.payments_pending >= self.limits.payments_pending_max;
         let order = self.touch_order(start.order, Viewer::Buyer(start.buyer), turn)?;
         if let Some(known) = order.attempt_by_key(start.key) {
             if known.fingerprint != start.fingerprint {
@@ -209,7 +209,7 @@ impl Cell {
         }
     }
 
-    fn refund_if_due(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
+    pub(super) fn refund_if_due(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
         let due = self.order(id).and_then(|order| {
             let known = order.attempt(attempt)?;
             (known.refund == RefundState::Due).then(|| provider_order(order, attempt))?
@@ -219,8 +219,21 @@ impl Cell {
 
     // -- units ---------------------------------------------------------------------------------------------------
 
-    fn change_order(
+    /// What buyers, the provider and time do.
+    pub(super) fn change_order(
         &mut self,
+        id: OrderId,
+        change: OrderChange,
+        release: Release,
+        turn: &mut Turn,
+    ) {
+        self.change_order_as(None, id, change, release, turn);
+    }
+
+    /// The audit mark of somebody of the shop goes into the same record.
+    pub(super) fn change_order_as(
+        &mut self,
+        mark: Option<AdminMark>,
         id: OrderId,
         change: OrderChange,
         release: Release,
@@ -229,6 +242,7 @@ impl Cell {
         let event = Event::OrderChanged {
             order: id,
             at: turn.now,
+            mark,
             postings: self.postings(id, release),
             change,
         };
@@ -273,7 +287,7 @@ impl Cell {
         postings
     }
 
-    fn read_own(&self, id: OrderId) -> Answer {
+    pub(super) fn read_own(&self, id: OrderId) -> Answer {
         self.order(id)
             .map(|order| Reply::Order(Box::new(order.clone())))
             .ok_or(Refusal::Rejected(Rejection::NoSuchOrder))

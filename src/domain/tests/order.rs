@@ -42,6 +42,7 @@ fn placed() -> Order {
             at: at(0),
             deadline: at(60),
             lines: vec![line],
+            offers: vec![],
         },
     )
 }
@@ -63,8 +64,8 @@ fn in_state(state: OrderState) -> Order {
         [
             paid(),
             vec![Did::Shipped {
-                carrier: "".into(),
-                tracking_number: "".into(),
+                carrier: "Post".into(),
+                tracking_number: "1".into(),
             }],
         ]
         .concat()
@@ -117,22 +118,7 @@ fn in_state(state: OrderState) -> Order {
     order
 }
 
-const STATES: [OrderState; 14] = [
-    OrderState::Held,
-    OrderState::Paying,
-    OrderState::CancelRequested,
-    OrderState::Paid,
-    OrderState::Refunding,
-    OrderState::Cancelled,
-    OrderState::Expired,
-    OrderState::PaidUnfulfilled,
-    OrderState::Refunded,
-    OrderState::Shipped,
-    OrderState::Delivered,
-    OrderState::Completed,
-    OrderState::ReturnRequested,
-    OrderState::Returned,
-];
+const STATES: [OrderState; 14] = OrderState::ALL;
 
 #[derive(Debug, Clone, Copy)]
 enum Act {
@@ -303,6 +289,28 @@ fn the_end_is_the_end_for_whatever_people_do() {
             );
         }
     }
+}
+
+/// The word that is a state's own: none is left out of the list, and none is there twice.
+#[test]
+fn the_list_of_states_has_every_state_once() {
+    let listed: BTreeSet<OrderState> = OrderState::ALL.into_iter().collect();
+    assert_eq!(listed.len(), OrderState::ALL.len());
+    let reached = ROADS.iter().flat_map(|(from, to)| to.iter().chain([from]));
+    assert_eq!(listed, reached.copied().collect());
+}
+
+#[test]
+fn a_shipment_said_in_other_words_is_refused_and_names_the_first() {
+    let order = in_state(OrderState::Shipped);
+    for (carrier, number) in [("Post", "2"), ("Other", "1"), ("", "")] {
+        let first = Rejection::AlreadyShipped {
+            carrier: "Post".into(),
+            tracking_number: "1".into(),
+        };
+        assert_eq!(order.decide_shipment(carrier, number), Err(first));
+    }
+    assert_eq!(order.decide_shipment("Post", "1"), Ok(None));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `/v1/admin/audit`: what was done, to products and to accounts, the latest first. For admins alone.
+//! `/v1/admin/audit`: what was done, to products, orders and accounts, the latest first. For admins alone.
 //!
 //! The two logs are kept apart, one by the journal and one by SQL. A page is merged from both by time, and its cursor says how
 //! far each of them has been read.
@@ -32,7 +32,7 @@ impl AuditQuery {
     }
 }
 
-/// Something that was done. What it was done to is either an account or a product.
+/// Something that was done. What it was done to is an account, a product or an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
     at: String,
@@ -42,6 +42,7 @@ pub struct AuditView {
     actor: Option<Uuid>,
     account: Option<Uuid>,
     product: Option<Uuid>,
+    order: Option<Uuid>,
     detail: Option<String>,
     /// Equal for equal clients; the address cannot be told from it.
     client: Option<String>,
@@ -156,6 +157,7 @@ impl AuditView {
             actor: event.actor.map(|id| uuid_of(id.get())),
             account: event.account.map(|id| uuid_of(id.get())),
             product: None,
+            order: None,
             detail: event.detail.map(Into::into),
             client: event.client.map(|client| format!("{client:032x}")),
             request_id: event.request.map(|id| uuid_of(id.get())),
@@ -171,7 +173,8 @@ impl AuditView {
             act: act.act.into(),
             actor: Some(uuid_of(act.mark.admin.get())),
             account: None,
-            product: Some(uuid_of(act.product.get())),
+            product: act.product.map(|id| uuid_of(id.get())),
+            order: act.order.map(|id| uuid_of(id.get())),
             detail: None,
             client: None,
             request_id: Some(uuid_of(act.mark.request.get())),

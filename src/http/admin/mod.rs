@@ -6,10 +6,22 @@ pub mod products;
 pub mod users;
 
 use actix_web::web;
+use uuid::Uuid;
+
+use super::extract::Staff;
+use crate::domain::{AdminMark, RequestId};
 
 pub fn configure(config: &mut web::ServiceConfig) {
     products::configure(config);
     orders::configure(config);
     users::configure(config);
     audit::configure(config);
+}
+
+/// What the record of an act says about who does it.
+fn mark_of(staff: Staff) -> AdminMark {
+    AdminMark {
+        admin: staff.id,
+        request: RequestId::new(Uuid::now_v7().as_u128()),
+    }
 }

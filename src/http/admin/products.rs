@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 use crate::actors::Engine;
 use crate::actors::message::{DetailsPatch, ProductAct};
-use crate::domain::{
-    AdminMark, Details, Product, ProductId, RequestId, RestockTo, Snapshot, Span, Window, WindowAct,
-};
+use crate::domain::{Details, Product, ProductId, RestockTo, Snapshot, Span, Window, WindowAct};
 use crate::http::extract::{JsonBody, Object, Staff};
 use crate::http::problem::{FieldError, Problem};
 use crate::http::wire::{Money, ProductView, SaleView};
@@ -263,11 +261,9 @@ async fn change(
     staff: Staff,
     act: ProductAct,
 ) -> Result<Box<Snapshot>, Problem> {
-    let mark = AdminMark {
-        admin: staff.id,
-        request: RequestId::new(Uuid::now_v7().as_u128()),
-    };
-    Ok(engine.change_product(product, mark, act).await?)
+    Ok(engine
+        .change_product(product, super::mark_of(staff), act)
+        .await?)
 }
 
 fn listing_view(engine: &Engine, product: ProductId) -> Result<ProductView, Problem> {

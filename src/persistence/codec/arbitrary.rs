@@ -9,14 +9,20 @@ use crate::domain::*;
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         order_placed().prop_map(Event::OrderPlaced),
-        (any::<u128>(), time(), order_change(), postings()).prop_map(
-            |(order, at, change, postings)| Event::OrderChanged {
+        (
+            any::<u128>(),
+            time(),
+            option::of(mark()),
+            order_change(),
+            postings()
+        )
+            .prop_map(|(order, at, mark, change, postings)| Event::OrderChanged {
                 order: OrderId::new(order),
                 at,
+                mark,
                 change,
                 postings,
-            }
-        ),
+            }),
         (any::<u128>(), time(), mark(), product_change(), postings()).prop_map(
             |(product, at, mark, change, postings)| Event::ProductChanged {
                 product: ProductId::new(product),
@@ -26,7 +32,47 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
                 postings,
             }
         ),
+        (any::<u128>(), time(), waitlist_change(), postings()).prop_map(
+            |(product, at, change, postings)| Event::WaitlistChanged {
+                product: ProductId::new(product),
+                at,
+                change,
+                postings,
+            }
+        ),
     ]
+}
+
+fn waitlist_change() -> impl Strategy<Value = WaitlistChange> {
+    prop_oneof![
+        units_of().prop_map(|(buyer, quantity)| WaitlistChange::Joined {
+            buyer: BuyerId::new(buyer),
+            quantity,
+        }),
+        any::<u128>().prop_map(|buyer| WaitlistChange::Left {
+            buyer: BuyerId::new(buyer),
+        }),
+        (vec(units_of(), 0..5), time()).prop_map(|(offers, deadline)| {
+            let offers = offers.into_iter();
+            WaitlistChange::Offered {
+                offers: offers
+                    .map(|(buyer, units)| (BuyerId::new(buyer), units))
+                    .collect(),
+                deadline,
+            }
+        }),
+        any::<u128>().prop_map(|buyer| WaitlistChange::Lapsed {
+            buyer: BuyerId::new(buyer),
+        }),
+    ]
+}
+
+fn units_of() -> impl Strategy<Value = (u128, Quantity)> {
+    (any::<u128>(), quantity())
+}
+
+fn quantity() -> impl Strategy<Value = Quantity> {
+    (1..=Quantity::MAX).prop_map(|units| Quantity::new(units).expect("a quantity"))
 }
 
 fn order_placed() -> impl Strategy<Value = OrderPlaced> {
@@ -39,25 +85,35 @@ fn order_placed() -> impl Strategy<Value = OrderPlaced> {
         time(),
         time(),
         vec(line(), 0..5),
+        vec(units_of(), 0..3),
     )
         .prop_map(
-            |([order, buyer, key], fingerprint, address, at, deadline, lines)| OrderPlaced {
-                order: OrderId::new(order),
-                buyer: BuyerId::new(buyer),
-                key: KeyHash::new(key),
-                fingerprint: Fingerprint(fingerprint),
-                address: address.map(AddressId::new),
-                at,
-                deadline,
-                lines,
+            |([order, buyer, key], fingerprint, address, at, deadline, lines, offers)| {
+                OrderPlaced {
+                    order: OrderId::new(order),
+                    buyer: BuyerId::new(buyer),
+                    key: KeyHash::new(key),
+                    fingerprint: Fingerprint(fingerprint),
+                    address: address.map(AddressId::new),
+                    at,
+                    deadline,
+                    lines,
+                    offers: offers
+                        .into_iter()
+                        .map(|(product, units)| OfferTaken {
+                            product: ProductId::new(product),
+                            units,
+                        })
+                        .collect(),
+                }
             },
         )
 }
 
 fn line() -> impl Strategy<Value = Line> {
-    (any::<u128>(), 1..=Quantity::MAX, money()).prop_map(|(product, units, unit_price)| Line {
+    (any::<u128>(), quantity(), money()).prop_map(|(product, quantity, unit_price)| Line {
         product: ProductId::new(product),
-        quantity: Quantity::new(units).expect("a quantity"),
+        quantity,
         unit_price,
     })
 }

@@ -3,12 +3,14 @@
 use super::{CodecError, tag};
 use crate::domain::{
     AddressId, AdminMark, AttemptId, Bucket, BuyerId, Currency, Details, Event, Fingerprint,
-    KeyHash, Line, Money, OrderChange, OrderId, OrderPlaced, Posting, ProductChange, ProductId,
-    Quantity, RequestId, RestockTo, Span, Timestamp, Window, WindowAct,
+    KeyHash, Line, Money, OfferTaken, OrderChange, OrderId, OrderPlaced, Posting, ProductChange,
+    ProductId, Quantity, RequestId, RestockTo, Span, Timestamp, WaitlistChange, Window, WindowAct,
 };
 
 const LINE_BYTES: usize = 31;
 const POSTING_BYTES: usize = 26;
+/// An id and a number of units.
+const UNITS_OF_BYTES: usize = 20;
 
 type Result<T> = std::result::Result<T, CodecError>;
 
@@ -21,8 +23,11 @@ pub fn decode(record: &[u8]) -> Result<Event> {
     }
     let event = match bytes.u8("the kind of event")? {
         tag::event::PRODUCT_CHANGED => bytes.product_changed()?,
-        tag::event::ORDER_PLACED => bytes.order_placed()?,
-        tag::event::ORDER_CHANGED => bytes.order_changed()?,
+        tag::event::ORDER_PLACED => Event::OrderPlaced(bytes.order_placed()?),
+        tag::event::ORDER_CHANGED => bytes.order_changed(|_| Ok(None))?,
+        tag::event::ORDER_MANAGED => bytes.order_changed(|it| it.mark().map(Some))?,
+        tag::event::ORDER_PLACED_FROM_OFFERS => Event::OrderPlaced(bytes.placed_from_offers()?),
+        tag::event::WAITLIST_CHANGED => bytes.waitlist_changed()?,
         tag => return Err(unknown("the event", tag)),
     };
     bytes.end()?;
@@ -35,23 +40,72 @@ struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    fn order_placed(&mut self) -> Result<Event> {
-        Ok(Event::OrderPlaced(OrderPlaced {
+    fn order_placed(&mut self) -> Result<OrderPlaced> {
+        Ok(OrderPlaced {
             order: OrderId::new(self.id("the order")?),
-            buyer: BuyerId::new(self.id("the buyer")?),
+            buyer: self.buyer()?,
             key: KeyHash::new(self.id("the key")?),
             fingerprint: Fingerprint(self.u64("the fingerprint")?),
             at: self.time("the time")?,
             deadline: self.time("the deadline")?,
             address: self.option(|it| Ok(AddressId::new(it.id("the address")?)))?,
             lines: self.list("the lines", LINE_BYTES, Self::line)?,
-        }))
+            offers: Vec::new(),
+        })
     }
 
-    fn order_changed(&mut self) -> Result<Event> {
+    fn placed_from_offers(&mut self) -> Result<OrderPlaced> {
+        let placed = self.order_placed()?;
+        let offers = self.list("the offers", UNITS_OF_BYTES, |it| {
+            Ok(OfferTaken {
+                product: ProductId::new(it.id("the product of an offer")?),
+                units: it.quantity("the units of an offer")?,
+            })
+        })?;
+        Ok(OrderPlaced { offers, ..placed })
+    }
+
+    fn waitlist_changed(&mut self) -> Result<Event> {
+        Ok(Event::WaitlistChanged {
+            product: ProductId::new(self.id("the product")?),
+            at: self.time("the time")?,
+            change: self.waitlist_change()?,
+            postings: self.list("the postings", POSTING_BYTES, Self::posting)?,
+        })
+    }
+
+    fn waitlist_change(&mut self) -> Result<WaitlistChange> {
+        use tag::waitlist_change as tags;
+        Ok(match self.u8("the change of the waitlist")? {
+            tags::JOINED => WaitlistChange::Joined {
+                buyer: self.buyer()?,
+                quantity: self.quantity("the quantity")?,
+            },
+            tags::LEFT => WaitlistChange::Left {
+                buyer: self.buyer()?,
+            },
+            tags::OFFERED => WaitlistChange::Offered {
+                deadline: self.time("the deadline")?,
+                offers: self.list("the offers", UNITS_OF_BYTES, |it| {
+                    Ok((it.buyer()?, it.quantity("the units of an offer")?))
+                })?,
+            },
+            tags::LAPSED => WaitlistChange::Lapsed {
+                buyer: self.buyer()?,
+            },
+            tag => return Err(unknown("the change of the waitlist", tag)),
+        })
+    }
+
+    /// `mark`: what stands between the time and the change.
+    fn order_changed(
+        &mut self,
+        mark: impl FnOnce(&mut Self) -> Result<Option<AdminMark>>,
+    ) -> Result<Event> {
         Ok(Event::OrderChanged {
             order: OrderId::new(self.id("the order")?),
             at: self.time("the time")?,
+            mark: mark(self)?,
             change: self.order_change()?,
             postings: self.list("the postings", POSTING_BYTES, Self::posting)?,
         })
@@ -181,15 +235,19 @@ impl Bytes<'_> {
     }
 
     fn line(&mut self) -> Result<Line> {
-        let product = ProductId::new(self.id("the product of a line")?);
-        let units = self.u32("the quantity")?;
         Ok(Line {
-            product,
-            quantity: Quantity::new(units).ok_or(CodecError::Range {
-                what: "the quantity",
-            })?,
+            product: ProductId::new(self.id("the product of a line")?),
+            quantity: self.quantity("the quantity")?,
             unit_price: self.money()?,
         })
+    }
+
+    fn buyer(&mut self) -> Result<BuyerId> {
+        Ok(BuyerId::new(self.id("the buyer")?))
+    }
+
+    fn quantity(&mut self, what: &'static str) -> Result<Quantity> {
+        Quantity::new(self.u32(what)?).ok_or(CodecError::Range { what })
     }
 
     fn posting(&mut self) -> Result<Posting> {

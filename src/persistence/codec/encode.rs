@@ -2,8 +2,8 @@
 
 use super::tag;
 use crate::domain::{
-    AdminMark, Bucket, Details, Event, Line, Money, OrderChange, OrderPlaced, Posting,
-    ProductChange, RestockTo, Timestamp, Window, WindowAct,
+    AdminMark, Bucket, BuyerId, Details, Event, Line, Money, OfferTaken, OrderChange, OrderPlaced,
+    Posting, ProductChange, Quantity, RestockTo, Timestamp, WaitlistChange, Window, WindowAct,
 };
 
 /// A placed order without its lines, and each line.
@@ -18,12 +18,19 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::OrderChanged {
             order,
             at,
+            mark,
             change,
             postings,
         } => {
-            out.push(tag::event::ORDER_CHANGED);
+            out.push(match mark {
+                None => tag::event::ORDER_CHANGED,
+                Some(_) => tag::event::ORDER_MANAGED,
+            });
             put_id(out, order.get());
             put_time(out, *at);
+            if let Some(mark) = mark {
+                put_mark(out, mark);
+            }
             put_order_change(out, change);
             put_postings(out, postings);
         }
@@ -41,13 +48,28 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
             put_product_change(out, change);
             put_postings(out, postings);
         }
+        Event::WaitlistChanged {
+            product,
+            at,
+            change,
+            postings,
+        } => {
+            out.push(tag::event::WAITLIST_CHANGED);
+            put_id(out, product.get());
+            put_time(out, *at);
+            put_waitlist_change(out, change);
+            put_postings(out, postings);
+        }
     }
 }
 
 /// The hot one: the room is made once, so that no field looks for it.
 fn put_placed(out: &mut Vec<u8>, placed: &OrderPlaced) {
     out.reserve(PLACED_BYTES + placed.lines.len() * LINE_BYTES);
-    out.push(tag::event::ORDER_PLACED);
+    out.push(match placed.offers.as_slice() {
+        [] => tag::event::ORDER_PLACED,
+        _ => tag::event::ORDER_PLACED_FROM_OFFERS,
+    });
     put_id(out, placed.order.get());
     put_id(out, placed.buyer.get());
     put_id(out, placed.key.get());
@@ -61,6 +83,48 @@ fn put_placed(out: &mut Vec<u8>, placed: &OrderPlaced) {
     for line in &placed.lines {
         put_line(out, line);
     }
+    if !placed.offers.is_empty() {
+        put_offers_taken(out, &placed.offers);
+    }
+}
+
+fn put_offers_taken(out: &mut Vec<u8>, offers: &[OfferTaken]) {
+    put_len(out, offers.len());
+    for taken in offers {
+        put_id(out, taken.product.get());
+        put_u32(out, taken.units.get());
+    }
+}
+
+fn put_waitlist_change(out: &mut Vec<u8>, change: &WaitlistChange) {
+    use tag::waitlist_change as tags;
+    match change {
+        WaitlistChange::Joined { buyer, quantity } => {
+            out.push(tags::JOINED);
+            put_units_of(out, *buyer, *quantity);
+        }
+        WaitlistChange::Left { buyer } => {
+            out.push(tags::LEFT);
+            put_id(out, buyer.get());
+        }
+        WaitlistChange::Offered { offers, deadline } => {
+            out.push(tags::OFFERED);
+            put_time(out, *deadline);
+            put_len(out, offers.len());
+            for (buyer, units) in offers {
+                put_units_of(out, *buyer, *units);
+            }
+        }
+        WaitlistChange::Lapsed { buyer } => {
+            out.push(tags::LAPSED);
+            put_id(out, buyer.get());
+        }
+    }
+}
+
+fn put_units_of(out: &mut Vec<u8>, buyer: BuyerId, units: Quantity) {
+    put_id(out, buyer.get());
+    put_u32(out, units.get());
 }
 
 fn put_line(out: &mut Vec<u8>, line: &Line) {

@@ -69,10 +69,18 @@ fn window() -> Window {
     }
 }
 
+fn mark() -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(1),
+        request: RequestId::new(2),
+    }
+}
+
 fn changed(change: OrderChange) -> Event {
     Event::OrderChanged {
         order: OrderId::new(0x0b),
         at: at(),
+        mark: None,
         change,
         postings: Vec::new(),
     }
@@ -82,10 +90,7 @@ fn product_changed(change: ProductChange) -> Event {
     Event::ProductChanged {
         product: ProductId::new(0x0c),
         at: at(),
-        mark: AdminMark {
-            admin: BuyerId::new(1),
-            request: RequestId::new(2),
-        },
+        mark: mark(),
         change,
         postings: Vec::new(),
     }
@@ -111,9 +116,8 @@ const DETAILS: &str =
     "04000000 4c616d70 06000000 eb9ea8ed9484 01 01000000 75 ac26000000000000 4b5257";
 const WINDOW: &str = "0403020100000000 01 0500000000000000 01 01 02000000 00a3e11100000000";
 
-#[test]
-fn a_placed_order() {
-    let placed = OrderPlaced {
+fn placed() -> OrderPlaced {
+    OrderPlaced {
         order: OrderId::new(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         buyer: BuyerId::new(2),
         key: KeyHash::new(3),
@@ -126,14 +130,65 @@ fn a_placed_order() {
             quantity: Quantity::new(2).expect("a quantity"),
             unit_price: money(),
         }],
+        offers: Vec::new(),
+    }
+}
+
+const PLACED: &str = "100f0e0d0c0b0a090807060504030201 02000000000000000000000000000000 \
+                      03000000000000000000000000000000 0400000000000000 0403020100000000 0600000000000000 \
+                      01 05000000000000000000000000000000 01000000 \
+                      07000000000000000000000000000000 02000000 ac26000000000000 4b5257";
+
+#[test]
+fn a_placed_order() {
+    check(Event::OrderPlaced(placed()), &format!("0102 {PLACED}"));
+}
+
+#[test]
+fn an_order_placed_from_an_offer() {
+    let taken = OfferTaken {
+        product: ProductId::new(7),
+        units: Quantity::new(1).expect("a quantity"),
     };
+    let offers = vec![taken];
     check(
-        Event::OrderPlaced(placed),
-        "0102 100f0e0d0c0b0a090807060504030201 02000000000000000000000000000000 \
-         03000000000000000000000000000000 0400000000000000 0403020100000000 0600000000000000 \
-         01 05000000000000000000000000000000 01000000 \
-         07000000000000000000000000000000 02000000 ac26000000000000 4b5257",
+        Event::OrderPlaced(OrderPlaced { offers, ..placed() }),
+        &format!("0105 {PLACED} 01000000 07000000000000000000000000000000 01000000"),
     );
+}
+
+#[test]
+fn changes_of_a_waitlist() {
+    let buyer = BuyerId::new(2);
+    let quantity = Quantity::new(3).expect("a quantity");
+    let deadline = Timestamp::from_micros(6);
+    let offers = vec![(buyer, quantity)];
+    let buyer_bytes = "02000000000000000000000000000000";
+    let changes = [
+        (
+            WaitlistChange::Joined { buyer, quantity },
+            format!("01 {buyer_bytes} 03000000"),
+        ),
+        (WaitlistChange::Left { buyer }, format!("02 {buyer_bytes}")),
+        (
+            WaitlistChange::Offered { offers, deadline },
+            format!("03 0600000000000000 01000000 {buyer_bytes} 03000000"),
+        ),
+        (
+            WaitlistChange::Lapsed { buyer },
+            format!("04 {buyer_bytes}"),
+        ),
+    ];
+    for (change, golden) in changes {
+        let event = Event::WaitlistChanged {
+            product: ProductId::new(0x0c),
+            at: at(),
+            change,
+            postings: Vec::new(),
+        };
+        let head = "0106 0c000000000000000000000000000000 0403020100000000";
+        check(event, &format!("{head} {golden} 00000000"));
+    }
 }
 
 #[test]
@@ -156,6 +211,7 @@ fn postings() {
     let event = Event::OrderChanged {
         order: OrderId::new(0x0b),
         at: at(),
+        mark: None,
         change: OrderChange::Expired,
         postings: postings.to_vec(),
     };
@@ -277,4 +333,30 @@ fn changes_of_a_window() {
         after: window(),
     };
     check_product_change(next, &format!("05 01 01 {WINDOW} {WINDOW}"));
+}
+
+#[test]
+fn changes_of_an_order_by_somebody_of_the_shop() {
+    let managed = Event::OrderChanged {
+        order: OrderId::new(0x0b),
+        at: at(),
+        mark: Some(mark()),
+        change: OrderChange::Shipped {
+            carrier: "H".into(),
+            tracking_number: "12".into(),
+        },
+        postings: vec![Posting {
+            product: ProductId::new(9),
+            from: Bucket::Sold,
+            to: Bucket::Returning,
+            units: 3,
+        }],
+    };
+    check(
+        managed,
+        "0104 0b000000000000000000000000000000 0403020100000000 \
+         01000000000000000000000000000000 02000000000000000000000000000000 \
+         0d 01000000 48 02000000 3132 \
+         01000000 09000000000000000000000000000000 04 05 0300000000000000",
+    );
 }

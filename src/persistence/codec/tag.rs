@@ -6,6 +6,11 @@ pub(super) mod event {
     pub(crate) const PRODUCT_CHANGED: u8 = 1;
     pub(crate) const ORDER_PLACED: u8 = 2;
     pub(crate) const ORDER_CHANGED: u8 = 3;
+    /// A change of an order by somebody of the shop.
+    pub(crate) const ORDER_MANAGED: u8 = 4;
+    /// Like `ORDER_PLACED`, and then what was taken of offers.
+    pub(crate) const ORDER_PLACED_FROM_OFFERS: u8 = 5;
+    pub(crate) const WAITLIST_CHANGED: u8 = 6;
 }
 
 pub(super) mod product_change {
@@ -14,6 +19,13 @@ pub(super) mod product_change {
     pub(crate) const DELETED: u8 = 3;
     pub(crate) const STOCK_SET: u8 = 4;
     pub(crate) const WINDOW_SET: u8 = 5;
+}
+
+pub(super) mod waitlist_change {
+    pub(crate) const JOINED: u8 = 1;
+    pub(crate) const LEFT: u8 = 2;
+    pub(crate) const OFFERED: u8 = 3;
+    pub(crate) const LAPSED: u8 = 4;
 }
 
 pub(super) mod order_change {

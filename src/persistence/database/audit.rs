@@ -1,25 +1,27 @@
-//! The table `audit_log`: who changed what in the shop, and what it was before.
+//! The table `audit_entries`: who changed what in the shop, and what it was before.
 
 use serde_json::{Value, json};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::Error;
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};
+use super::{Error, words};
 use crate::domain::{
-    AdminMark, BuyerId, Details, Money, ProductChange, ProductId, RequestId, RestockTo, Timestamp,
-    Window, WindowAct,
+    AdminMark, BuyerId, Details, Money, Order, OrderChange, OrderId, OrderState, ProductChange,
+    ProductId, RequestId, RestockTo, Timestamp, Window,
 };
+use crate::persistence::acts;
 use crate::persistence::journal::Position;
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "position",
     "at",
     "admin",
     "request",
     "act",
     "product",
+    "order_id",
     "before_json",
     "after_json",
 ];
@@ -27,15 +29,16 @@ const COLUMNS: [&str; 8] = [
 /// Descriptions may be long, and a server takes a statement of limited length.
 const ROWS_MAX: usize = 64;
 
-/// One thing that an admin did.
+/// One thing that somebody of the shop did, to a product or to an order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuditEntry {
     pub position: Position,
     pub at: Timestamp,
     pub mark: AdminMark,
-    /// `registered`, `edited`, `deleted`, `stock_set`, `window_schedule`, `window_open` and so on.
+    /// `registered`, `edited`, `deleted`, `stock_set`, `order_shipped` and so on.
     pub act: Box<str>,
-    pub product: ProductId,
+    pub product: Option<ProductId>,
+    pub order: Option<OrderId>,
     /// JSON, if there was something before.
     pub before: Option<Box<str>>,
     /// JSON, if there is something after.
@@ -53,7 +56,7 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
-            insert: BulkInsert::new("audit_log", &COLUMNS, ""),
+            insert: BulkInsert::new("audit_entries", &COLUMNS, ""),
         }
     }
 
@@ -70,23 +73,44 @@ impl Statements {
 }
 
 impl AuditEntry {
-    pub(crate) fn of(
+    pub(crate) fn of_product(
         position: Position,
         at: Timestamp,
         mark: AdminMark,
         product: ProductId,
         change: &ProductChange,
     ) -> Self {
-        let (act, before, after) = describe(change);
-        let text = |value: Value| (!value.is_null()).then(|| value.to_string().into());
+        let (before, after) = describe(change);
         Self {
             position,
             at,
             mark,
-            act: act.into(),
-            product,
+            act: acts::of_product(change).into(),
+            product: Some(product),
+            order: None,
             before: text(before),
             after: text(after),
+        }
+    }
+
+    /// `order` is the order after the change, and was in the state `before`.
+    pub(crate) fn of_order(
+        position: Position,
+        at: Timestamp,
+        mark: AdminMark,
+        before: OrderState,
+        order: &Order,
+        change: &OrderChange,
+    ) -> Self {
+        Self {
+            position,
+            at,
+            mark,
+            act: acts::of_order(change).into(),
+            product: None,
+            order: Some(order.id),
+            before: text(json!({ "state": words::state_word(before) })),
+            after: text(describe_order(order.state, change)),
         }
     }
 }
@@ -98,8 +122,8 @@ pub(super) async fn newest(
     limit: u32,
 ) -> Result<Vec<AuditEntry>, Error> {
     let rows = sqlx::query(
-        "SELECT position, at, admin, request, act, product, before_json, after_json
-         FROM audit_log
+        "SELECT position, at, admin, request, act, product, order_id, before_json, after_json
+         FROM audit_entries
          WHERE position < ?
          ORDER BY position DESC
          LIMIT ?",
@@ -117,7 +141,8 @@ fn put(values: &mut Values, entry: &AuditEntry) {
     values.id(entry.mark.admin.get());
     values.id(entry.mark.request.get());
     values.text(&entry.act);
-    values.id(entry.product.get());
+    values.id_or_null(entry.product.map(ProductId::get));
+    values.id_or_null(entry.order.map(OrderId::get));
     values.text_or_null(entry.before.as_deref());
     values.text_or_null(entry.after.as_deref());
 }
@@ -132,7 +157,8 @@ fn read(row: &AnyRow) -> Result<AuditEntry, Error> {
             request: RequestId::new(columns.id()?),
         },
         act: columns.text()?.into(),
-        product: ProductId::new(columns.id()?),
+        product: columns.id_or_null()?.map(ProductId::new),
+        order: columns.id_or_null()?.map(OrderId::new),
         before: columns.text_or_null()?.map(Into::into),
         after: columns.text_or_null()?.map(Into::into),
     })
@@ -140,8 +166,34 @@ fn read(row: &AnyRow) -> Result<AuditEntry, Error> {
 
 // -- words -------------------------------------------------------------------------------------------------------
 
-/// The act, and what was before and after it.
-fn describe(change: &ProductChange) -> (&'static str, Value, Value) {
+fn text(value: Value) -> Option<Box<str>> {
+    (!value.is_null()).then(|| value.to_string().into())
+}
+
+/// Where an order has come to, and what was given for it.
+fn describe_order(state: OrderState, change: &OrderChange) -> Value {
+    let mut after = json!({ "state": words::state_word(state) });
+    match change {
+        OrderChange::Shipped {
+            carrier,
+            tracking_number,
+        } => {
+            after["carrier"] = json!(carrier);
+            after["tracking_number"] = json!(tracking_number);
+        }
+        OrderChange::Delivered { return_until } => {
+            after["return_until"] = json!(return_until.as_micros());
+        }
+        OrderChange::ReturnAccepted { restock_at, .. } => {
+            after["restock_at"] = json!(restock_at.as_micros());
+        }
+        _ => {}
+    }
+    after
+}
+
+/// What was before and after a change of a product.
+fn describe(change: &ProductChange) -> (Value, Value) {
     match change {
         ProductChange::Registered {
             details,
@@ -149,36 +201,22 @@ fn describe(change: &ProductChange) -> (&'static str, Value, Value) {
         } => {
             let mut after = details_json(details);
             after["restock_to"] = restock_json(*restock_to);
-            ("registered", Value::Null, after)
+            (Value::Null, after)
         }
-        ProductChange::Edited { before, after } => {
-            ("edited", details_json(before), details_json(after))
-        }
-        ProductChange::Deleted => ("deleted", Value::Null, Value::Null),
+        ProductChange::Edited { before, after } => (details_json(before), details_json(after)),
+        ProductChange::Deleted => (Value::Null, Value::Null),
         ProductChange::StockSet {
             before,
             after,
             withdrawal_pending,
         } => (
-            "stock_set",
             json!({ "units": before }),
             json!({ "units": after, "withdrawal_pending": withdrawal_pending }),
         ),
-        ProductChange::WindowSet { act, before, after } => (
-            act_word(*act),
+        ProductChange::WindowSet { before, after, .. } => (
             before.as_ref().map_or(Value::Null, window_json),
             window_json(after),
         ),
-    }
-}
-
-const fn act_word(act: WindowAct) -> &'static str {
-    match act {
-        WindowAct::Schedule => "window_schedule",
-        WindowAct::Open => "window_open",
-        WindowAct::Pause => "window_pause",
-        WindowAct::Resume => "window_resume",
-        WindowAct::Close => "window_close",
     }
 }
 
@@ -196,7 +234,7 @@ fn money_json(money: Money) -> Value {
 }
 
 fn restock_json(restock_to: RestockTo) -> Value {
-    json!(super::words::restock_word(restock_to))
+    json!(words::restock_word(restock_to))
 }
 
 fn window_json(window: &Window) -> Value {

@@ -62,21 +62,46 @@ pub(super) async fn select_by_keys<T>(
     put: impl Fn(&mut Values, &T),
     mut show: impl FnMut(&AnyRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    while let Some(last) = keys.last() {
-        let (chunk, rest) = keys.split_at(keys.len().min(ROWS_MAX));
-        let size = just_large_enough(chunk.len());
-        let mut values = Values::default();
-        chunk.iter().for_each(|key| put(&mut values, key));
-        // A key that is named twice is found once.
-        (chunk.len()..size).for_each(|_| put(&mut values, last));
-        let statement = format!("{head} ({}){tail}", placeholders(size));
+    while !keys.is_empty() {
+        let (list, values) = next_keys(&mut keys, &put);
+        let statement = format!("{head} {list}{tail}");
         let rows = sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
             .fetch_all(&mut *connection)
             .await?;
         rows.iter().try_for_each(&mut show)?;
-        keys = rest;
     }
     Ok(())
+}
+
+/// Deletes the rows that many keys name. `head` ends before the parenthesis with the keys.
+pub(super) async fn delete_by_keys<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    mut keys: &[T],
+    put: impl Fn(&mut Values, &T),
+) -> Result<(), Error> {
+    while !keys.is_empty() {
+        let (list, values) = next_keys(&mut keys, &put);
+        let statement = format!("{head} {list}");
+        sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The next keys as a list of placeholders of one of the fixed sizes, and their values.
+fn next_keys<T>(keys: &mut &[T], put: impl Fn(&mut Values, &T)) -> (String, Values) {
+    let (chunk, rest) = keys.split_at(keys.len().min(ROWS_MAX));
+    let size = just_large_enough(chunk.len());
+    let mut values = Values::default();
+    chunk.iter().for_each(|key| put(&mut values, key));
+    if let Some(last) = chunk.last() {
+        // A key that is named twice is found once.
+        (chunk.len()..size).for_each(|_| put(&mut values, last));
+    }
+    *keys = rest;
+    (format!("({})", placeholders(size)), values)
 }
 
 fn just_large_enough(keys: usize) -> usize {

@@ -6,14 +6,14 @@
 //! | `migrate.rs` | the tables, and the lock under which they are made |
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
-//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
-//! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
+//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
+//! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `notices.rs` | the connection of the notices: what letters about orders are made from, and how far they are written |
 //! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!
-//! **Invariant:** only the projection writes products, orders, lines, attempts, the audit log and the position.
+//! **Invariant:** only the projection writes products, orders, lines, attempts, waitlists, the audit log and the position.
 //!
 //! Deliberately absent: any rule of the business. The projection folds events with the code of the domain and copies
 //! whole rows, so SQL never works out a state.
@@ -40,6 +40,8 @@ mod position;
 mod products;
 mod sessions;
 mod verify;
+mod waitlist;
+mod wishlist;
 mod words;
 mod writer;
 
@@ -66,9 +68,10 @@ pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter, Outbox};
 pub use migrate::MigrateError;
 pub(crate) use notices::NoticeWriter;
 pub(crate) use orders::OrderRow;
-pub use pages::PAGE_ROWS_MAX;
+pub use pages::{OrderFilter, PAGE_ROWS_MAX};
 pub use sessions::Session;
 pub use verify::{diff, verify_books};
+pub use wishlist::{PutWish, Wish};
 pub(crate) use writer::Writer;
 
 /// A handle to the database; cheap to clone.

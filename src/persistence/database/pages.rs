@@ -5,21 +5,34 @@ use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::columns::Columns;
+use super::columns::{Columns, Values};
 use super::load::begin_snapshot;
-use super::{AuditEntry, Database, Engine, Error, attempts, audit, lines, orders};
-use crate::domain::{BuyerId, IdMap, Order, OrderId, ProductId};
+use super::{AuditEntry, Database, Engine, Error, attempts, audit, lines, orders, words};
+use crate::domain::{BuyerId, IdMap, Order, OrderId, OrderState, ProductId};
 use crate::persistence::journal::Position;
 
 /// Rows on a page, at most; who asks for more gets this many.
 pub const PAGE_ROWS_MAX: u32 = 500;
 
-/// Whose orders are wanted.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    All,
-    Of(BuyerId),
-    With(ProductId),
+/// Which orders are wanted: those that are everything it says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OrderFilter {
+    pub product: Option<ProductId>,
+    pub buyer: Option<BuyerId>,
+    pub state: Option<OrderState>,
+}
+
+impl OrderFilter {
+    fn of(buyer: BuyerId) -> Self {
+        Self {
+            buyer: Some(buyer),
+            ..Self::default()
+        }
+    }
+
+    const fn is_product_alone(&self) -> bool {
+        self.product.is_some() && self.buyer.is_none() && self.state.is_none()
+    }
 }
 
 impl Database {
@@ -45,7 +58,7 @@ impl Database {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        self.orders(Wanted::Of(buyer), after, limit).await
+        self.orders(OrderFilter::of(buyer), after, limit).await
     }
 
     /// The orders of a buyer placed before a record, the newest first: for a cursor that SQL may not have yet.
@@ -59,20 +72,19 @@ impl Database {
         let limit = limit.min(PAGE_ROWS_MAX);
         let before = i64::try_from(sequence).unwrap_or(i64::MAX);
         self.read(move |connection| {
-            page_before(connection, engine, Wanted::Of(buyer), before, limit).boxed()
+            page_before(connection, engine, OrderFilter::of(buyer), before, limit).boxed()
         })
         .await
     }
 
-    /// All orders, or those with a product, the newest first, from the one after `after`.
+    /// The orders that pass the filter, the newest first, from the one after `after`.
     pub async fn orders_for_admin(
         &self,
-        product: Option<ProductId>,
+        filter: OrderFilter,
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        let wanted = product.map_or(Wanted::All, Wanted::With);
-        self.orders(wanted, after, limit).await
+        self.orders(filter, after, limit).await
     }
 
     /// What admins did before the record `before`, the latest first.
@@ -85,13 +97,13 @@ impl Database {
 
     async fn orders(
         &self,
-        wanted: Wanted,
+        filter: OrderFilter,
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
         let engine = self.engine();
         let limit = limit.min(PAGE_ROWS_MAX);
-        self.read(move |connection| page(connection, engine, wanted, after, limit).boxed())
+        self.read(move |connection| page(connection, engine, filter, after, limit).boxed())
             .await
     }
 }
@@ -99,19 +111,19 @@ impl Database {
 async fn page(
     connection: &mut AnyConnection,
     engine: Engine,
-    wanted: Wanted,
+    filter: OrderFilter,
     after: Option<OrderId>,
     limit: u32,
 ) -> Result<Vec<Order>, Error> {
     let mut snapshot = begin_snapshot(connection, engine).await?;
     let before = match after {
         None => Some(i64::MAX),
-        Some(after) => sequence_of(&mut snapshot, after, wanted).await?,
+        Some(after) => sequence_of(&mut snapshot, after, filter).await?,
     };
     let Some(before) = before else {
         return Ok(Vec::new());
     };
-    let page = page_of(&mut snapshot, wanted, before, limit).await?;
+    let page = page_of(&mut snapshot, filter, before, limit).await?;
     snapshot.rollback().await?;
     Ok(page)
 }
@@ -119,27 +131,23 @@ async fn page(
 async fn page_before(
     connection: &mut AnyConnection,
     engine: Engine,
-    wanted: Wanted,
+    filter: OrderFilter,
     before: i64,
     limit: u32,
 ) -> Result<Vec<Order>, Error> {
     let mut snapshot = begin_snapshot(connection, engine).await?;
-    let page = page_of(&mut snapshot, wanted, before, limit).await?;
+    let page = page_of(&mut snapshot, filter, before, limit).await?;
     snapshot.rollback().await?;
     Ok(page)
 }
 
 async fn page_of(
     snapshot: &mut AnyConnection,
-    wanted: Wanted,
+    filter: OrderFilter,
     before: i64,
     limit: u32,
 ) -> Result<Vec<Order>, Error> {
-    let rows = match wanted {
-        Wanted::All => newest(snapshot, before, limit).await?,
-        Wanted::Of(buyer) => newest_of(snapshot, buyer, before, limit).await?,
-        Wanted::With(product) => newest_with(snapshot, product, before, limit).await?,
-    };
+    let rows = newest(snapshot, filter, before, limit).await?;
     complete(snapshot, &rows).await
 }
 
@@ -147,7 +155,7 @@ async fn page_of(
 async fn sequence_of(
     connection: &mut AnyConnection,
     id: OrderId,
-    wanted: Wanted,
+    filter: OrderFilter,
 ) -> Result<Option<i64>, Error> {
     let row = sqlx::query(
         "SELECT sequence, buyer
@@ -161,10 +169,7 @@ async fn sequence_of(
     let mut columns = Columns::of(&row);
     let sequence = columns.number()?;
     let owner = BuyerId::new(columns.id()?);
-    let allowed = match wanted {
-        Wanted::Of(buyer) => buyer == owner,
-        Wanted::All | Wanted::With(_) => true,
-    };
+    let allowed = filter.buyer.is_none_or(|buyer| buyer == owner);
     Ok(allowed.then_some(sequence))
 }
 
@@ -182,75 +187,67 @@ async fn one(connection: &mut AnyConnection, id: OrderId) -> Result<Option<AnyRo
 
 async fn newest(
     connection: &mut AnyConnection,
+    filter: OrderFilter,
     before: i64,
     limit: u32,
 ) -> Result<Vec<AnyRow>, Error> {
-    let statement = format!(
-        "{}
-         WHERE o.sequence < ?
-         ORDER BY o.sequence DESC
-         LIMIT ?",
-        orders::select()
-    );
-    Ok(sqlx::query(AssertSqlSafe(statement))
-        .bind(before)
-        .bind(i64::from(limit))
+    let mut statement = orders::select();
+    let mut values = Values::default();
+    if let Some(product) = filter.product {
+        statement += with_product(filter);
+        values.id(product.get());
+        values.number(before);
+        if filter.is_product_alone() {
+            values.number(i64::from(limit));
+        }
+    }
+    statement += " WHERE o.sequence < ?";
+    values.number(before);
+    if let Some(buyer) = filter.buyer {
+        statement += " AND o.buyer = ?";
+        values.id(buyer.get());
+    }
+    if let Some(state) = filter.state {
+        statement += " AND o.state = ?";
+        values.text(words::state_word(state));
+        // Few orders are open at a time, and there is an index for them.
+        if !state.is_final() {
+            statement += " AND o.standing = 0";
+        }
+    }
+    statement += " ORDER BY o.sequence DESC LIMIT ?";
+    values.number(i64::from(limit));
+    Ok(sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
         .fetch_all(connection)
         .await?)
 }
 
-async fn newest_of(
-    connection: &mut AnyConnection,
-    buyer: BuyerId,
-    before: i64,
-    limit: u32,
-) -> Result<Vec<AnyRow>, Error> {
-    let statement = format!(
-        "{}
-         WHERE o.buyer = ?
-           AND o.sequence < ?
-         ORDER BY o.sequence DESC
-         LIMIT ?",
-        orders::select()
-    );
-    Ok(sqlx::query(AssertSqlSafe(statement))
-        .bind(buyer.to_bytes().to_vec())
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_all(connection)
-        .await?)
-}
-
-/// An order with two lines of the product is one order.
-async fn newest_with(
-    connection: &mut AnyConnection,
-    product: ProductId,
-    before: i64,
-    limit: u32,
-) -> Result<Vec<AnyRow>, Error> {
-    let statement = format!(
-        "{}
-         JOIN (
+/// An order with two lines of the product is one order. Without another filter no more of them than wanted are found.
+const fn with_product(filter: OrderFilter) -> &'static str {
+    if filter.is_product_alone() {
+        " JOIN (
              SELECT DISTINCT l.sequence
              FROM order_lines l
              WHERE l.product = ?
                AND l.sequence < ?
              ORDER BY l.sequence DESC
              LIMIT ?
-         ) wanted ON wanted.sequence = o.sequence
-         ORDER BY o.sequence DESC",
-        orders::select()
-    );
-    Ok(sqlx::query(AssertSqlSafe(statement))
-        .bind(product.to_bytes().to_vec())
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_all(connection)
-        .await?)
+         ) wanted ON wanted.sequence = o.sequence"
+    } else {
+        " JOIN (
+             SELECT DISTINCT l.sequence
+             FROM order_lines l
+             WHERE l.product = ?
+               AND l.sequence < ?
+         ) wanted ON wanted.sequence = o.sequence"
+    }
 }
 
 /// Adds lines and attempts to the orders of a page.
-async fn complete(connection: &mut AnyConnection, rows: &[AnyRow]) -> Result<Vec<Order>, Error> {
+pub(super) async fn complete(
+    connection: &mut AnyConnection,
+    rows: &[AnyRow],
+) -> Result<Vec<Order>, Error> {
     let mut page = Vec::with_capacity(rows.len());
     for row in rows {
         page.push(orders::read(row)?.order);

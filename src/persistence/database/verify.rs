@@ -10,7 +10,7 @@ use sqlx::AnyConnection;
 
 use super::columns::Columns;
 use super::load::begin_snapshot;
-use super::{Database, Engine, Error, Loaded, words};
+use super::{Database, Engine, Error, Loaded, waitlist, words};
 use crate::domain::{Bucket, Order, OrderId, Product, ProductId};
 
 /// Faults that are told one by one; beyond that their number must do.
@@ -45,15 +45,16 @@ struct Books {
     held: i64,
     sold: i64,
     returning: i64,
-    /// Those that no order accounts for.
-    others: [(&'static str, i64); 4],
+    offered: i64,
+    /// Those that nothing accounts for.
+    others: [(&'static str, i64); 3],
     deleted: bool,
 }
 
 async fn counters(connection: &mut AnyConnection) -> Result<BTreeMap<ProductId, Books>, Error> {
     let rows = sqlx::query(
-        "SELECT id, stock_held, stock_sold, stock_returning,
-                stock_available, stock_offered, stock_withdrawn, stock_withdrawal_pending, deleted
+        "SELECT id, stock_held, stock_sold, stock_returning, stock_offered,
+                stock_available, stock_withdrawn, stock_withdrawal_pending, deleted
          FROM products",
     )
     .fetch_all(connection)
@@ -66,9 +67,9 @@ async fn counters(connection: &mut AnyConnection) -> Result<BTreeMap<ProductId, 
                 held: columns.number()?,
                 sold: columns.number()?,
                 returning: columns.number()?,
+                offered: columns.number()?,
                 others: [
                     ("available", columns.number()?),
-                    ("offered", columns.number()?),
                     ("withdrawn", columns.number()?),
                     ("withdrawal_pending", columns.number()?),
                 ],
@@ -79,7 +80,7 @@ async fn counters(connection: &mut AnyConnection) -> Result<BTreeMap<ProductId, 
         .collect()
 }
 
-/// The units of each product by where its orders say that they are.
+/// The units of each product by where its orders and its waitlist say that they are.
 async fn recount(
     connection: &mut AnyConnection,
 ) -> Result<BTreeMap<ProductId, BTreeMap<Bucket, i64>>, Error> {
@@ -90,7 +91,7 @@ async fn recount(
          JOIN orders o ON o.sequence = l.sequence
          GROUP BY l.product, o.state, COALESCE(o.restocked, 0)",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let mut products: BTreeMap<ProductId, BTreeMap<Bucket, i64>> = BTreeMap::new();
     for row in &rows {
@@ -104,6 +105,12 @@ async fn recount(
             *buckets.entry(bucket).or_default() += units;
         }
     }
+    for (product, waiter) in waitlist::all(connection).await? {
+        if let Some(offer) = waiter.offer {
+            let buckets = products.entry(product).or_default();
+            *buckets.entry(Bucket::Offered).or_default() += i64::from(offer.units.get());
+        }
+    }
     Ok(products)
 }
 
@@ -114,7 +121,7 @@ fn compare_books(
 ) {
     for product in recounted.keys().filter(|id| !counted.contains_key(*id)) {
         faults.push(format!(
-            "product {product}: orders name it, but there is no such product"
+            "product {product}: orders or a waitlist name it, but there is no such product"
         ));
     }
     for (product, books) in counted {
@@ -126,12 +133,13 @@ fn compare_books(
             ("held", books.held, Bucket::Held),
             ("sold", books.sold, Bucket::Sold),
             ("returning", books.returning, Bucket::Returning),
+            ("offered", books.offered, Bucket::Offered),
         ];
         for (name, counter, bucket) in checks {
             let in_orders = units(bucket).unwrap_or(0);
             if counter != in_orders {
                 faults.push(format!(
-                    "product {product}: {name} is {counter}, but the lines of its orders make {in_orders}"
+                    "product {product}: {name} is {counter}, but its orders and its waitlist make {in_orders}"
                 ));
             }
             if books.deleted && in_orders != 0 {
@@ -296,6 +304,9 @@ fn diff_product(left: &Product, right: &Product) -> Vec<String> {
     differ("stock", &left.stock, &right.stock, &mut found);
     differ("deleted", &left.deleted, &right.deleted, &mut found);
     differ("in hand", &people(left), &people(right), &mut found);
+    if left.waitlist() != right.waitlist() {
+        found.push("the waitlist is another one in the second".to_owned());
+    }
     found
 }
 

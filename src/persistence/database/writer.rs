@@ -8,8 +8,8 @@ use sqlx::{Any, ConnectOptions, Connection, Executor, Transaction};
 
 use super::attempts::PlacedAttempt;
 use super::{AuditRow, Database, Engine, Error, OrderRow};
-use super::{attempts, audit, connect, lines, orders, position, products};
-use crate::domain::{Attempt, IdMap, OrderId, Product, ProductId};
+use super::{attempts, audit, connect, lines, orders, position, products, waitlist};
+use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Waiter};
 use crate::persistence::journal::Position;
 
 /// The statements of the projection, with their texts made once.
@@ -26,6 +26,7 @@ struct Statements {
     orders: orders::Statements,
     lines: lines::Statements,
     attempts: attempts::Statements,
+    waitlist: waitlist::Statements,
     audit: audit::Statements,
 }
 
@@ -80,6 +81,7 @@ impl Statements {
             orders: orders::Statements::new(engine),
             lines: lines::Statements::new(),
             attempts: attempts::Statements::new(engine),
+            waitlist: waitlist::Statements::new(engine),
             audit: audit::Statements::new(),
         }
     }
@@ -112,6 +114,30 @@ impl WriteTransaction<'_> {
             row.order.attempts = by_sequence.remove(&row.order.sequence).unwrap_or_default();
         }
         Ok(rows)
+    }
+
+    /// The places of these people on all waitlists, and everybody's on the waitlists of these products.
+    pub(crate) async fn waiters(
+        &mut self,
+        people: &[BuyerId],
+        products: &[ProductId],
+    ) -> Result<Vec<(ProductId, Waiter)>, Error> {
+        let mut waiters = waitlist::find_people(&mut self.transaction, people).await?;
+        waiters.extend(waitlist::find_of(&mut self.transaction, products).await?);
+        Ok(waiters)
+    }
+
+    /// Those that are gone first: somebody may have joined again.
+    pub(crate) async fn write_waitlist(
+        &mut self,
+        gone: &[u64],
+        waiters: &[(ProductId, Waiter)],
+    ) -> Result<(), Error> {
+        waitlist::delete(&mut self.transaction, gone).await?;
+        self.statements
+            .waitlist
+            .insert_or_overwrite(&mut self.transaction, waiters)
+            .await
     }
 
     pub(crate) async fn write_products(&mut self, products: &[&Product]) -> Result<(), Error> {

@@ -3,9 +3,10 @@
 //! The events are folded by the domain's own `apply`, the code that replay runs, so that SQL and memory cannot disagree.
 //! Whatever happens to a row within a batch, it is written once.
 
+use super::waitlists::Waitlists;
 use crate::domain::{
-    Attempt, Event, IdMap, Order, OrderChange, OrderId, Posting, Product, ProductChange, ProductId,
-    Timestamp,
+    AdminMark, Attempt, BuyerId, Event, IdMap, Order, OrderChange, OrderId, Posting, Product,
+    ProductChange, ProductId, Timestamp, Waiter,
 };
 use crate::persistence::database::{AuditRow, OrderRow, PlacedAttempt};
 use crate::persistence::journal::Position;
@@ -20,6 +21,14 @@ pub enum Disagreement {
     },
     #[error("record {position} changes order {order}, of which SQL knows nothing")]
     NoSuchOrder { position: Position, order: OrderId },
+    #[error(
+        "record {position} is about {buyer} on the waitlist of product {product}, where SQL has nobody of that name"
+    )]
+    NoSuchWaiter {
+        position: Position,
+        product: ProductId,
+        buyer: BuyerId,
+    },
     #[error(
         "record {position} takes {units} units of product {product} from where SQL has fewer: {posting:?}"
     )]
@@ -36,6 +45,10 @@ pub enum Disagreement {
 pub(super) struct Needs {
     pub(super) products: Vec<ProductId>,
     pub(super) orders: Vec<OrderId>,
+    /// Whose places on waitlists change.
+    pub(super) people: Vec<BuyerId>,
+    /// Products whose waitlists end.
+    pub(super) emptied: Vec<ProductId>,
 }
 
 /// The rows that a batch touches.
@@ -43,6 +56,7 @@ pub(super) struct Needs {
 pub(super) struct Fold {
     products: IdMap<ProductId, Product>,
     orders: IdMap<OrderId, FoldedOrder>,
+    waitlists: Waitlists,
     audit: Vec<AuditRow>,
 }
 
@@ -57,6 +71,8 @@ impl Needs {
     pub(super) fn of(batch: &[(Position, Event)]) -> Self {
         let mut products: IdMap<ProductId, bool> = IdMap::default();
         let mut orders: IdMap<OrderId, bool> = IdMap::default();
+        let mut people: IdMap<BuyerId, bool> = IdMap::default();
+        let mut emptied: IdMap<ProductId, bool> = IdMap::default();
         for (_, event) in batch {
             event.for_each_posting(|posting| {
                 products.entry(posting.product).or_insert(true);
@@ -67,9 +83,18 @@ impl Needs {
                 } => {
                     let old = !matches!(change, ProductChange::Registered { .. });
                     products.entry(*product).or_insert(old);
+                    if *change == ProductChange::Deleted {
+                        emptied.insert(*product, true);
+                    }
                 }
                 Event::OrderPlaced(placed) => {
                     orders.entry(placed.order).or_insert(false);
+                    if !placed.offers.is_empty() {
+                        people.insert(placed.buyer, true);
+                    }
+                }
+                Event::WaitlistChanged { change, .. } => {
+                    people.extend(change.buyers().map(|buyer| (buyer, true)));
                 }
                 Event::OrderChanged { order, .. } => {
                     orders.entry(*order).or_insert(true);
@@ -79,6 +104,8 @@ impl Needs {
         Self {
             products: wanted(products),
             orders: wanted(orders),
+            people: wanted(people),
+            emptied: wanted(emptied),
         }
     }
 }
@@ -94,7 +121,11 @@ fn wanted<K: Copy + Ord>(ids: IdMap<K, bool>) -> Vec<K> {
 }
 
 impl Fold {
-    pub(super) fn of(products: Vec<Product>, orders: Vec<OrderRow>) -> Self {
+    pub(super) fn of(
+        products: Vec<Product>,
+        orders: Vec<OrderRow>,
+        waiters: Vec<(ProductId, Waiter)>,
+    ) -> Self {
         let products = products.into_iter().map(|product| (product.id, product));
         let orders = orders.into_iter().map(|row| {
             let stored = Some(row.order.attempts.clone());
@@ -103,6 +134,7 @@ impl Fold {
         Self {
             products: products.collect(),
             orders: orders.collect(),
+            waitlists: Waitlists::of(waiters),
             audit: Vec::new(),
         }
     }
@@ -115,10 +147,16 @@ impl Fold {
                 self.orders.insert(placed.order, folded);
             }
             Event::OrderChanged {
-                order, at, change, ..
-            } => self.change_order(position, *order, change, *at)?,
+                order,
+                at,
+                mark,
+                change,
+                ..
+            } => self.change_order(position, *order, *at, *mark, change)?,
             Event::ProductChanged { product, .. } => self.begin_product(*product, event),
+            Event::WaitlistChanged { .. } => {}
         }
+        self.waitlists.apply(position, event)?;
         self.post_all(position, event)?;
         self.change_product(position, event)
     }
@@ -127,13 +165,21 @@ impl Fold {
         &mut self,
         position: Position,
         order: OrderId,
-        change: &OrderChange,
         at: Timestamp,
+        mark: Option<AdminMark>,
+        change: &OrderChange,
     ) -> Result<(), Disagreement> {
         let Some(folded) = self.orders.get_mut(&order) else {
             return Err(Disagreement::NoSuchOrder { position, order });
         };
-        folded.row.order.apply(change, at);
+        let order = &mut folded.row.order;
+        let before = order.state;
+        order.apply(change, at);
+        if let Some(mark) = mark {
+            self.audit.push(AuditRow::of_order(
+                position, at, mark, before, order, change,
+            ));
+        }
         Ok(())
     }
 
@@ -192,7 +238,7 @@ impl Fold {
         };
         self.product(position, *product)?.apply(change);
         self.audit
-            .push(AuditRow::of(position, *at, *mark, *product, change));
+            .push(AuditRow::of_product(position, *at, *mark, *product, change));
         Ok(())
     }
 
@@ -239,6 +285,10 @@ impl Fold {
             .collect();
         changed.sort_unstable_by_key(|placed| (placed.sequence, placed.ordinal));
         changed
+    }
+
+    pub(super) fn waitlist(&self) -> super::waitlists::Rows {
+        self.waitlists.rows()
     }
 
     pub(super) fn audit(&self) -> &[AuditRow] {

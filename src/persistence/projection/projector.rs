@@ -101,7 +101,8 @@ impl Projector {
         }
         let products = transaction.products(&needs.products).await?;
         let orders = transaction.orders(&needs.orders).await?;
-        let mut fold = Fold::of(products, orders);
+        let waiters = transaction.waiters(&needs.people, &needs.emptied).await?;
+        let mut fold = Fold::of(products, orders, waiters);
         for (position, event) in batch {
             fold.apply(*position, event)?;
         }
@@ -109,6 +110,10 @@ impl Projector {
         transaction.insert_orders(&fold.new_orders()).await?;
         transaction.overwrite_orders(&fold.changed_orders()).await?;
         transaction.write_attempts(&fold.attempts()).await?;
+        let waitlist = fold.waitlist();
+        transaction
+            .write_waitlist(waitlist.gone(), waitlist.waiters())
+            .await?;
         transaction.insert_audit(fold.audit()).await?;
         Ok(transaction.commit().await?)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::store::{Store, execute, on_each_engine};
-use crate::domain::{BuyerId, Timestamp};
+use crate::domain::{BuyerId, ProductId, Quantity, Timestamp};
 use crate::persistence::database::*;
 
 const KIM: BuyerId = BuyerId::new(1);
@@ -513,6 +513,9 @@ fn an_erased_account_keeps_its_id_and_nothing_else() {
             .expect("sent");
         let added = database.add_address(version(1, 10), false, 20).await;
         assert_eq!(added.expect("an answer"), AddedAddress::Added);
+        let (lamp, two) = (ProductId::new(3), Quantity::new(2).expect("a quantity"));
+        let wished = database.put_wish(KIM, lamp, two, at(150), 20).await;
+        assert!(matches!(wished, Ok(PutWish::Added(_))), "{wished:?}");
         let erased = database.erase_account(KIM, at(200), chain(), event("erased"));
         assert_eq!(
             erased.await.expect("an answer"),
@@ -543,6 +546,9 @@ fn an_erased_account_keeps_its_id_and_nothing_else() {
                 .expect("a read")
                 .is_empty()
         );
+        assert_eq!(database.wishes(KIM).await.expect("a read"), []);
+        let late = database.put_wish(KIM, lamp, two, at(201), 20).await;
+        assert_eq!(late.expect("an answer"), PutWish::NoSuchAccount);
         let again = database.erase_account(KIM, at(200), chain(), event("erased"));
         assert_eq!(again.await.expect("an answer"), AccessChange::NoSuchAccount);
         make(store, verified(LEE, 1, 1)).await;

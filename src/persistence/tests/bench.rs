@@ -32,6 +32,7 @@ fn placed(dice: &mut Dice, product: ProductId, number: u64) -> Event {
                 currency: Currency::parse("KRW").expect("a currency"),
             },
         }],
+        offers: Vec::new(),
     })
 }
 
@@ -110,6 +111,7 @@ async fn measure(store: &Store, name: &str) {
                     Event::OrderChanged {
                         order: placed.order,
                         at: placed.deadline,
+                        mark: None,
                         change: OrderChange::Expired,
                         postings: vec![Posting {
                             product,

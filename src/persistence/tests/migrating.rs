@@ -1,8 +1,9 @@
 //! Making the tables: twice, at once, after a crash, and not at all when they are newer.
 
 use super::store::{Store, execute, on_each_engine, open, run};
-use crate::domain::{BuyerId, Timestamp};
-use crate::persistence::database::{Account, MigrateError};
+use crate::domain::{AdminMark, BuyerId, ProductId, RequestId, Timestamp};
+use crate::persistence::database::{Account, AuditEntry, MigrateError};
+use crate::persistence::journal::Position;
 
 /// Each of several processes migrates a database that was empty when it looked.
 async fn migrate_at_once(store: &Store) {
@@ -93,6 +94,7 @@ fn a_migration_that_was_killed_is_run_again() {
             "DELETE FROM _sqlx_migrations WHERE version > 80",
             // What the files after it read.
             "CREATE TABLE users (id BINARY(16) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL)",
+            "ALTER TABLE audit_entries RENAME TO audit_log",
         ] {
             execute(&store.address, statement.to_owned()).await;
         }
@@ -130,5 +132,40 @@ fn accounts_of_an_earlier_release_are_taken_over() {
             admin,
             Some(Account::nameless(BuyerId::new(7), "admin", made))
         );
+    });
+}
+
+/// Acts on orders came later; those on products are where they were.
+#[test]
+fn the_audit_log_of_an_earlier_release_is_taken_over() {
+    on_each_engine(async |store| {
+        let id = "X'00000000000000000000000000000007'";
+        for statement in [
+            "DELETE FROM _sqlx_migrations WHERE version IN (150, 151, 152)".to_owned(),
+            "ALTER TABLE audit_entries RENAME TO audit_log".to_owned(),
+            format!(
+                "INSERT INTO audit_log (position, at, admin, request, act, product, after_json)
+                 VALUES (3, 5, {id}, {id}, 'registered', {id}, '{{}}')"
+            ),
+        ] {
+            execute(&store.address, statement).await;
+        }
+        store.database.migrate().await.expect("tables");
+        let entries = store.database.audit(u64::MAX, 10).await.expect("a page");
+        let taken_over = AuditEntry {
+            position: Position::new(3),
+            at: Timestamp::from_micros(5),
+            mark: AdminMark {
+                admin: BuyerId::new(7),
+                request: RequestId::new(7),
+            },
+            act: "registered".into(),
+            product: Some(ProductId::new(7)),
+            order: None,
+            before: None,
+            after: Some("{}".into()),
+        };
+        assert_eq!(entries, [taken_over]);
+        store.database.migrate().await.expect("nothing to do");
     });
 }

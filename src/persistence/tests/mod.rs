@@ -12,3 +12,4 @@ mod proxy;
 mod reading;
 mod shop;
 mod store;
+mod wishlist;

@@ -118,11 +118,11 @@ impl<'a> Office<'a> {
         arrived.expect("it takes too long").expect("it ended");
     }
 
-    /// Every letter in the outbox, opened, as `order kind` with how often it is there.
+    /// Every letter in the outbox, opened, as `order kind` or `buyer kind units`, with how often it is there.
     async fn told(&self) -> BTreeMap<String, usize> {
         let mut told = BTreeMap::new();
         for envelope in self.envelopes().await {
-            *told.entry(word(&envelope.letter)).or_default() += 1;
+            *told.entry(word(&envelope)).or_default() += 1;
         }
         told
     }
@@ -153,7 +153,7 @@ impl<'a> Office<'a> {
     fn expected(&self, from: usize) -> BTreeMap<String, usize> {
         let mut expected = BTreeMap::new();
         for event in &self.shop.events[from..] {
-            if let Some(word) = self.expected_of(event) {
+            for word in self.expected_of(event).into_iter().chain(offers_of(event)) {
                 *expected.entry(word).or_default() += 1;
             }
         }
@@ -169,7 +169,7 @@ impl<'a> Office<'a> {
                 postings,
                 ..
             } => (*order, kind(change, postings.is_empty())?),
-            Event::ProductChanged { .. } => return None,
+            Event::ProductChanged { .. } | Event::WaitlistChanged { .. } => return None,
         };
         let known = &self.shop.orders[&order];
         let is_over = !matches!(known.state, OrderState::Held | OrderState::Paying);
@@ -194,8 +194,32 @@ fn kind(change: &OrderChange, keeps_units: bool) -> Option<&'static str> {
     })
 }
 
-fn word(letter: &Letter) -> String {
+/// To those who have an account.
+fn offers_of(event: &Event) -> Vec<String> {
+    let Event::WaitlistChanged {
+        change: WaitlistChange::Offered { offers, .. },
+        ..
+    } = event
+    else {
+        return Vec::new();
+    };
+    let known = offers.iter().filter(|(buyer, _)| *buyer < BuyerId::new(10));
+    known
+        .map(|(buyer, units)| format!("{} waitlist_offer {}", buyer.get(), units.get()))
+        .collect()
+}
+
+fn word(envelope: &Envelope) -> String {
+    let letter = &envelope.letter;
     let order = match letter {
+        Letter::WaitlistOffer {
+            product, quantity, ..
+        } => {
+            assert!(product.starts_with("램프 "), "{product}");
+            let buyer = envelope.to.trim_start_matches("somebody.");
+            let buyer = buyer.trim_end_matches("@mail.example");
+            return format!("{buyer} waitlist_offer {quantity}");
+        }
         Letter::OrderHeld { order, .. }
         | Letter::OrderPaid { order }
         | Letter::OrderExpired { order }
@@ -274,8 +298,9 @@ fn each_event_is_told_once_to_those_who_have_an_address() {
             "refunded",
             "shipped",
             "returned",
+            "offer",
         ] {
-            assert!(told.keys().any(|it| it.ends_with(kind)), "no {kind}");
+            assert!(told.keys().any(|it| it.contains(kind)), "no {kind}");
         }
     });
 }
@@ -492,7 +517,10 @@ fn who_was_erased_suspended_or_never_verified_gets_no_letter() {
         notices.stop().expect("an end");
         let buyers = |told: BTreeMap<String, usize>| -> std::collections::BTreeSet<u128> {
             let buyer = |word: &String| {
-                let id = word.split(' ').next().expect("an order");
+                let id = word.split(' ').next().expect("an order or a buyer");
+                if let Ok(buyer) = id.parse() {
+                    return buyer;
+                }
                 let id: uuid::Uuid = id.parse().expect("an id");
                 office.shop.orders[&OrderId::new(id.as_u128())].buyer.get()
             };

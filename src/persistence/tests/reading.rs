@@ -3,7 +3,9 @@
 use super::shop::Shop;
 use super::store::{Store, execute, on_each_engine, run};
 use crate::domain::*;
-use crate::persistence::database::{ConnectError, Database, Error, Options, verify_books};
+use crate::persistence::database::{
+    ConnectError, Database, Error, Options, OrderFilter, verify_books,
+};
 use crate::persistence::journal::Position;
 use crate::persistence::projection::Projector;
 
@@ -52,19 +54,62 @@ fn pages_show_the_newest_first_and_leave_nothing_out() {
         let database = &store.database;
         let orders = || shop.orders.values().cloned();
 
-        let all = all_pages(async |after| database.orders_for_admin(None, after, 7).await).await;
+        let all = all_pages(async |after| {
+            database
+                .orders_for_admin(OrderFilter::default(), after, 7)
+                .await
+        })
+        .await;
         assert_eq!(all, newest_first(orders()));
 
-        let buyer = BuyerId::new(3);
+        let of = |buyer| orders().filter(move |it| it.buyer == buyer);
+        let buyer = orders().map(|it| it.buyer).max_by_key(|it| of(*it).count());
+        let buyer = buyer.expect("somebody bought something");
         let own = all_pages(async |after| database.orders_of(buyer, after, 2).await).await;
-        assert_eq!(own, newest_first(orders().filter(|it| it.buyer == buyer)));
+        assert_eq!(own, newest_first(of(buyer)));
         assert!(own.len() > 2);
 
         for product in shop.products.keys().copied() {
-            let page = async |after| database.orders_for_admin(Some(product), after, 5).await;
+            let filter = OrderFilter {
+                product: Some(product),
+                ..OrderFilter::default()
+            };
+            let page = async |after| database.orders_for_admin(filter, after, 5).await;
             let has = |order: &Order| order.lines.iter().any(|line| line.product == product);
             assert_eq!(all_pages(page).await, newest_first(orders().filter(has)));
         }
+    });
+}
+
+#[test]
+fn a_filter_lets_through_what_is_everything_it_says() {
+    on_each_engine(async |store| {
+        let shop = shop_in(store, 26, 1_200).await;
+        let mut found = 0;
+        for product in shop.products.keys().copied().map(Some).chain([None]) {
+            for state in OrderState::ALL {
+                for buyer in [None, Some(BuyerId::new(3)), Some(BuyerId::new(4))] {
+                    let filter = OrderFilter {
+                        product,
+                        buyer,
+                        state: Some(state),
+                    };
+                    let page =
+                        async |after| store.database.orders_for_admin(filter, after, 3).await;
+                    let passes = |order: &Order| {
+                        let has = |it| order.lines.iter().any(|line| line.product == it);
+                        order.state == state
+                            && buyer.is_none_or(|it| order.buyer == it)
+                            && product.is_none_or(has)
+                    };
+                    let wanted = shop.orders.values().filter(|it| passes(it)).cloned();
+                    let got = all_pages(page).await;
+                    found += got.len();
+                    assert_eq!(got, newest_first(wanted), "{filter:?}");
+                }
+            }
+        }
+        assert!(found > 100, "only {found} orders were found");
     });
 }
 
@@ -104,15 +149,35 @@ fn each_act_of_an_admin_is_in_the_audit_log_once() {
             .filter_map(|(position, event)| match event {
                 Event::ProductChanged {
                     product, at, mark, ..
-                } => Some((position, product, at, mark)),
-                Event::OrderPlaced(_) | Event::OrderChanged { .. } => None,
+                } => Some((position, Some(product), None, at, mark)),
+                Event::OrderChanged {
+                    order,
+                    at,
+                    mark: Some(mark),
+                    ..
+                } => Some((position, None, Some(order), at, mark)),
+                Event::OrderPlaced(_)
+                | Event::OrderChanged { .. }
+                | Event::WaitlistChanged { .. } => None,
             })
             .collect();
         let logged: Vec<_> = entries
             .iter()
-            .map(|it| (it.position, it.product, it.at, it.mark))
+            .map(|it| (it.position, it.product, it.order, it.at, it.mark))
             .collect();
         assert_eq!(logged, acts);
+        for act in ["order_shipped", "order_delivered", "return_accepted"] {
+            assert!(entries.iter().any(|it| &*it.act == act), "no {act}");
+        }
+        let shipped = entries.iter().find(|it| &*it.act == "order_shipped");
+        let shipped = shipped.expect("a shipment");
+        assert_eq!(shipped.before.as_deref(), Some(r#"{"state":"paid"}"#));
+        let after: serde_json::Value =
+            serde_json::from_str(shipped.after.as_deref().expect("JSON")).expect("JSON");
+        assert_eq!(
+            after,
+            serde_json::json!({"state": "shipped", "carrier": "Hanjin", "tracking_number": "한진-1234"})
+        );
         let first = &entries[0];
         assert_eq!(
             (&*first.act, first.before.as_deref(), first.position),

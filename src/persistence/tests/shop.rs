@@ -100,8 +100,13 @@ impl Shop {
                 self.product(*product).apply(change);
             }
             Event::OrderPlaced(placed) => {
-                let postings: Vec<_> = placed.lines.iter().map(OrderPlaced::posting).collect();
+                let lines = placed.lines.iter();
+                let postings: Vec<_> = lines.flat_map(|line| placed.postings(line)).collect();
                 self.post(&postings, Some(placed.buyer));
+                for taken in &placed.offers {
+                    self.product(taken.product)
+                        .take_offer(placed.buyer, taken.units);
+                }
                 self.orders
                     .insert(placed.order, Order::new(sequence, placed));
                 self.placed.push(placed.order);
@@ -111,6 +116,7 @@ impl Shop {
                 at,
                 change,
                 postings,
+                ..
             } => {
                 let buyer = self.orders[order].buyer;
                 self.post(postings, Some(buyer));
@@ -119,6 +125,14 @@ impl Shop {
                     .expect("an order")
                     .apply(change, *at);
             }
+            Event::WaitlistChanged {
+                product,
+                at,
+                change,
+                postings,
+            } => self
+                .product(*product)
+                .apply_to_waitlist(sequence, *at, change, postings),
         }
         self.events.push(event);
     }
@@ -145,6 +159,7 @@ impl Shop {
             0 => self.register(dice),
             1..=9 => self.change_a_product(dice),
             10..=24 => self.place(dice),
+            25..=39 => self.change_a_waitlist(dice),
             _ => self.change_an_order(dice),
         }
     }
@@ -217,10 +232,7 @@ impl Shop {
         self.record(Event::ProductChanged {
             product,
             at: self.now(),
-            mark: AdminMark {
-                admin: BuyerId::new(dice.id()),
-                request: RequestId::new(dice.id()),
-            },
+            mark: mark(dice),
             change,
             postings,
         });
@@ -229,11 +241,16 @@ impl Shop {
     fn place(&mut self, dice: &mut Dice) {
         let buyer = BuyerId::new(u128::from(dice.below(20)));
         let mut lines: Vec<Line> = Vec::new();
+        let mut offers = Vec::new();
         for _ in 0..=dice.below(3) {
             let product = &self.products[&self.any_product(dice)];
             let quantity = Quantity::new(1 + dice.below(3) as u32).expect("a quantity");
             let new = lines.iter().all(|line| line.product != product.id);
-            if new && product.decide_hold(buyer, quantity, self.now()).is_ok() {
+            if new && let Ok(grant) = product.decide_hold(buyer, quantity, self.now()) {
+                offers.extend(grant.offered.map(|units| OfferTaken {
+                    product: product.id,
+                    units,
+                }));
                 lines.push(Line {
                     product: product.id,
                     quantity,
@@ -253,7 +270,36 @@ impl Shop {
             at: self.now(),
             deadline: self.now().plus(Window::HOLD_TTL_DEFAULT),
             lines,
+            offers,
         }));
+    }
+
+    fn change_a_waitlist(&mut self, dice: &mut Dice) {
+        let id = self.any_product(dice);
+        let now = self.now();
+        let product = &self.products[&id];
+        let buyer = BuyerId::new(u128::from(dice.below(20)));
+        let quantity = Quantity::new(1 + dice.below(3) as u32).expect("a quantity");
+        let some = match dice.below(4) {
+            0 => product.decide_leave(buyer),
+            1 => product.decide_lapse(now),
+            2 => product
+                .next_waitlist_step(now, Span::from_secs(5))
+                .map(|change| (change, Vec::new())),
+            _ => product
+                .decide_join(buyer, quantity, now)
+                .ok()
+                .flatten()
+                .map(|change| (change, Vec::new())),
+        };
+        if let Some((change, postings)) = some {
+            self.record(Event::WaitlistChanged {
+                product: id,
+                at: now,
+                change,
+                postings,
+            });
+        }
     }
 
     fn change_an_order(&mut self, dice: &mut Dice) {
@@ -263,7 +309,7 @@ impl Shop {
         let order = self.orders[&id].clone();
         let now = self.now();
         if let Some((change, release)) = order.decide_due(now) {
-            return self.change_order(&order, change, release);
+            return self.change_order(&order, None, change, release);
         }
         let attempt = order.attempts.last().map(|it| it.id).unwrap_or_default();
         // Now and then the units of an ended hold are gone.
@@ -306,11 +352,19 @@ impl Shop {
             _ => order.decide_return_acceptance(),
         };
         if let Ok(Some((change, release))) = decided {
-            self.change_order(&order, change, release);
+            let is_of_the_shop = matches!(act, 10 | 11 | 13) && dice.below(4) > 0;
+            let mark = is_of_the_shop.then(|| mark(dice));
+            self.change_order(&order, mark, change, release);
         }
     }
 
-    pub(super) fn change_order(&mut self, order: &Order, change: OrderChange, release: Release) {
+    pub(super) fn change_order(
+        &mut self,
+        order: &Order,
+        mark: Option<AdminMark>,
+        change: OrderChange,
+        release: Release,
+    ) {
         let mut postings = Vec::new();
         for line in &order.lines {
             let product = &self.products[&line.product];
@@ -334,6 +388,7 @@ impl Shop {
         self.record(Event::OrderChanged {
             order: order.id,
             at: self.now(),
+            mark,
             change,
             postings,
         });
@@ -365,6 +420,13 @@ impl Shop {
             }
         }
         states
+    }
+}
+
+fn mark(dice: &mut Dice) -> AdminMark {
+    AdminMark {
+        admin: BuyerId::new(dice.id()),
+        request: RequestId::new(dice.id()),
     }
 }
 

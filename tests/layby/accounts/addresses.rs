@@ -18,7 +18,7 @@ on_each_database! {
     addresses_survive_a_crash,
 }
 
-pub(super) fn form(recipient: &str) -> Value {
+pub(crate) fn form(recipient: &str) -> Value {
     json!({
         "recipient": recipient,
         "phone": "010-1234-5678",

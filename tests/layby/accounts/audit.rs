@@ -18,7 +18,7 @@ on_each_database! {
 
 /// The whole log, the latest first.
 #[track_caller]
-pub(super) fn acts(shop: &Shop) -> Vec<Value> {
+pub(crate) fn acts(shop: &Shop) -> Vec<Value> {
     pages(shop, 100)
 }
 

@@ -1,6 +1,7 @@
 //! Leaving: what was personal is gone for good, and the books are as they were.
 
 use serde_json::json;
+use ureq::http::Method;
 
 use crate::support::{
     Key, Outbox, Person, Postbox, Sale, Shop, Store, line, on_each_database, text,
@@ -27,6 +28,12 @@ fn whoever_leaves_is_forgotten_and_the_books_are_not(store: Store) {
         .is(201);
     alice.caller.pay(&order, "card_ok").is(201);
     let before = shop.units(&lamp);
+    let wish = format!("/v1/me/wishlist/{lamp}");
+    let quantity = json!({"quantity": 3});
+    alice
+        .caller
+        .send(&Method::PUT, &wish, None, Some(&quantity))
+        .is(201);
 
     alice.caller.delete("/v1/me").is(204);
     for ended in [&alice, &other] {
@@ -58,7 +65,13 @@ fn whoever_leaves_is_forgotten_and_the_books_are_not(store: Store) {
     assert_eq!(kept, [["0"]], "nothing personal is kept, not even sealed");
     let erased = shop.rows("SELECT COUNT(*) FROM accounts WHERE erased_at IS NOT NULL");
     assert_eq!(erased, [["1"]]);
-    for table in ["addresses", "address_versions", "codes", "mail_outbox"] {
+    for table in [
+        "addresses",
+        "address_versions",
+        "codes",
+        "mail_outbox",
+        "wishlist",
+    ] {
         let query = format!(
             "SELECT COUNT(*) FROM {table} WHERE account NOT IN (SELECT id FROM accounts WHERE erased_at IS NULL)"
         );

@@ -13,7 +13,6 @@ on_each_database! {
     an_address_is_sealed_on_update_too,
     the_same_words_are_never_sealed_alike,
     a_code_has_an_end_and_a_limit_of_tries,
-    lists_have_pages,
     not_anyone_may_register_products,
 }
 
@@ -171,26 +170,6 @@ fn a_code_has_an_end_and_a_limit_of_tries(store: Store) {
     shop.sql("UPDATE codes SET expires_at = 1");
     late.verifies(&shop.visitor(), &code)
         .is_refused(422, "code_invalid");
-}
-
-fn lists_have_pages(store: Store) {
-    let shop = Shop::open(store);
-    let member = shop.member("alice");
-    for number in 0..3 {
-        member.adds_address(&super::addresses::form(&format!("Alice {number}")));
-    }
-    let admin = shop.admin();
-    for (caller, path) in [
-        (&member.caller, "/v1/me/addresses"),
-        (&admin, "/v1/admin/audit"),
-    ] {
-        let page = caller.get(&format!("{path}?limit=2")).is(200);
-        assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{path}");
-        assert!(page["next"].is_string(), "{path}");
-        caller
-            .get(&format!("{path}?limit=1000000"))
-            .is_refused(422, "invalid_values");
-    }
 }
 
 fn not_anyone_may_register_products(store: Store) {

@@ -1,7 +1,7 @@
 //! People with accounts, from signing up to being erased, by the rules of `docs/api.md`.
 
-mod addresses;
-mod audit;
+pub(crate) mod addresses;
+pub(crate) mod audit;
 mod canaries;
 mod codes;
 mod damage;
@@ -22,6 +22,8 @@ mod upgrade;
 mod walk;
 
 use std::process::Command;
+
+pub(crate) use addresses::form as address_form;
 
 use crate::support::{Person, Shop, run};
 

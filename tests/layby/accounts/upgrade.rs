@@ -40,6 +40,7 @@ fn users_of_before_are_accounts_now(store: Store) {
     for table in NEW_TABLES {
         shop.sql(&format!("DROP TABLE {table}"));
     }
+    shop.sql("ALTER TABLE audit_entries RENAME TO audit_log");
     shop.sql("DELETE FROM _sqlx_migrations WHERE version >= 80");
     shop.sql(if store == Store::Sqlite {
         USERS_SQLITE
@@ -66,7 +67,14 @@ fn users_of_before_are_accounts_now(store: Store) {
         for field in ["username", "email", "name", "phone"] {
             assert_eq!(me[field], json!(null));
         }
-        admin.get("/v1/admin/audit").is(200);
+        let log = admin.get("/v1/admin/audit").is(200);
+        let acts: Vec<String> = log["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .map(|it| text(it, "act"))
+            .collect();
+        assert!(acts.iter().any(|act| act == "registered"), "{acts:?}");
         let path = format!("/v1/admin/users/{}/role", buyer.id);
         assert_eq!(admin.get(&path).is(200)["role"], "buyer");
         shop.member("alice").is_let_in();

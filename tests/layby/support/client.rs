@@ -134,6 +134,39 @@ impl Caller {
         self.post(&format!("/v1/orders/{}/cancel", id_of(order)))
     }
 
+    #[track_caller]
+    pub(crate) fn send_back(&self, order: &Value, reason: &str) -> Answer {
+        let path = format!("/v1/orders/{}/return", id_of(order));
+        self.post_with(&path, &json!({"reason": reason}))
+    }
+
+    // -- what the shop does with an order ------------------------------------------------------------------------
+
+    #[track_caller]
+    pub(crate) fn ship(&self, order: &Value, carrier: &str, tracking_number: &str) -> Answer {
+        let path = format!("/v1/admin/orders/{}/shipment", id_of(order));
+        let body = json!({"carrier": carrier, "tracking_number": tracking_number});
+        self.post_with(&path, &body)
+    }
+
+    #[track_caller]
+    pub(crate) fn deliver(&self, order: &Value) -> Answer {
+        self.post(&format!("/v1/admin/orders/{}/delivered", id_of(order)))
+    }
+
+    #[track_caller]
+    pub(crate) fn accept_return(&self, order: &Value) -> Answer {
+        self.post(&format!("/v1/admin/orders/{}/return/accept", id_of(order)))
+    }
+
+    /// The order as the shop sees it.
+    #[track_caller]
+    pub(crate) fn order_of_shop(&self, order: &Value) -> Answer {
+        self.get(&format!("/v1/admin/orders/{}", id_of(order)))
+    }
+
+    // -- reading -------------------------------------------------------------------------------------------------
+
     /// The order as it stands.
     #[track_caller]
     pub(crate) fn order(&self, order: &Value) -> Value {

@@ -373,6 +373,34 @@ impl Shop {
         (bucket("available"), bucket("held"), bucket("sold"))
     }
 
+    // -- orders --------------------------------------------------------------------------------------------------
+
+    /// One unit, paid.
+    #[track_caller]
+    pub(crate) fn bought(&self, buyer: &Caller, product: &str) -> Value {
+        let order = buyer.hold(product, 1);
+        buyer.pay(&order, "card_ok").is(201);
+        order
+    }
+
+    /// One unit, paid, shipped and there.
+    #[track_caller]
+    pub(crate) fn delivered(&self, buyer: &Caller, product: &str) -> Value {
+        let (order, admin) = (self.bought(buyer, product), self.admin());
+        admin.ship(&order, "Korea Post", "RR1").is(200);
+        admin.deliver(&order).is(200);
+        order
+    }
+
+    /// Units on their way back.
+    #[track_caller]
+    pub(crate) fn returning(&self, product: &str) -> u64 {
+        let sale = self.sale(product);
+        sale["returning"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{sale}"))
+    }
+
     // -- the books -----------------------------------------------------------------------------------------------
 
     /// `layby verify --json`: its exit code and its report.

@@ -36,7 +36,7 @@ impl Store {
         named
     }
 
-    pub(super) fn tables(self, directory: &Path) -> Tables {
+    pub(crate) fn tables(self, directory: &Path) -> Tables {
         match self {
             Self::Sqlite => Tables {
                 url: format!("sqlite://{}", directory.join("tables.db").display()),

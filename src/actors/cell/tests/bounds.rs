@@ -15,7 +15,7 @@ const ANSWER: ReplyTo = ReplyTo::Slot { lane: 0, slot: 0 };
 
 /// A cell in which one buyer has placed many orders of as many lines as there may be, all due at the same instant.
 fn storm() -> (Cell, Turn, Timestamp) {
-    let (mut cell, mut turn) = (Cell::new(1), Turn::new());
+    let (mut cell, mut turn) = (Cell::new(super::limits(1)), Turn::new());
     let now = Timestamp::from_micros(1_000_000);
     for product in products() {
         begin(&mut turn, now);

@@ -2,11 +2,11 @@
 //!
 //! Each seed draws its own rates, many of them zero (a swarm): what is rare in the average history is common in some.
 
-use super::model::{AfterSale, Model, Paper, Try};
+use super::model::{Model, Paper, Try};
 use super::world::World;
 use super::{buyer, krw, product, usd};
 use crate::actors::message::{
-    Command, DetailsPatch, PlaceOrder, ProductAct, ReplyTo, StartPayment, Viewer,
+    Command, DetailsPatch, PlaceOrder, ProductAct, ReplyTo, Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, AttemptId, AttemptState, BuyerId, Details, Fingerprint, KeyHash, Money, OrderId,
@@ -76,10 +76,13 @@ enum Deed {
     Edit,
     Delete,
     AfterSale,
+    Join,
+    Leave,
+    ReadPlaces,
 }
 
 /// How often each deed happens when a seed does not say otherwise.
-const USUAL: [(Deed, u64); 17] = [
+const USUAL: [(Deed, u64); 20] = [
     (Deed::Place, 30),
     (Deed::RepeatPlace, 4),
     (Deed::Pay, 22),
@@ -97,6 +100,9 @@ const USUAL: [(Deed, u64); 17] = [
     (Deed::Edit, 1),
     (Deed::Delete, 1),
     (Deed::AfterSale, 8),
+    (Deed::Join, 12),
+    (Deed::Leave, 2),
+    (Deed::ReadPlaces, 1),
 ];
 
 /// What one seed draws before its first command.
@@ -168,7 +174,7 @@ impl History {
         let mut dice = Dice::new(seed);
         let options = Options::draw(&mut dice);
         let world = World::new(
-            options.payments_pending_max,
+            super::limits(options.payments_pending_max),
             Timestamp::from_micros(1_750_000_000_000_000),
         );
         Self {
@@ -238,6 +244,7 @@ impl History {
             .values()
             .flat_map(|paper| [paper.due_at(), paper.ends_at().map(|_| paper.deadline)]);
         let windows = model.shelves.values().filter_map(|shelf| shelf.window);
+        let offers = model.offer_ends().map(Some);
         let edges = windows.flat_map(|window| [Some(window.opens_at), window.closes_at]);
         // A return window or a restock is days away: most histories stay within the hour.
         let near = now.plus(Span::from_secs(if self.dice.percent(20) {
@@ -247,6 +254,7 @@ impl History {
         }));
         self.dice.pick_any(
             orders
+                .chain(offers)
                 .chain(edges)
                 .flatten()
                 .filter(|edge| *edge >= now && *edge <= near),
@@ -285,10 +293,29 @@ impl History {
             Deed::Edit => self.edit(),
             Deed::Delete => self.delete(),
             Deed::AfterSale => self.after_sale(),
+            Deed::Join => self.join(),
+            Deed::Leave => self.leave(),
+            Deed::ReadPlaces => {
+                let buyer = self.some_buyer();
+                self.tell(Command::ReadWaitlists { buyer });
+            }
         }
     }
 
     fn place(&mut self) {
+        // Who has an offer is in more of a hurry than the others.
+        let offers = self.world.model.offers();
+        let offer = self.dice.pick_any(offers.into_iter());
+        let offer = offer.filter(|_| self.dice.percent(30));
+        if let Some((product, buyer, units)) = offer {
+            let units = match self.dice.below(4) {
+                0 => units + 1,
+                1 => self.dice.between(1, units),
+                _ => units,
+            };
+            let quantity = Quantity::new(u32::try_from(units).unwrap()).unwrap();
+            return self.place_lines(buyer, vec![(product, quantity)]);
+        }
         let buyer = self.some_buyer();
         let mut lines: Vec<(ProductId, Quantity)> = Vec::new();
         for _ in 0..self.dice.between(1, self.options.lines_max) {
@@ -302,6 +329,10 @@ impl History {
                 lines.push((id, Quantity::new(units).unwrap()));
             }
         }
+        self.place_lines(buyer, lines);
+    }
+
+    fn place_lines(&mut self, buyer: BuyerId, lines: Vec<(ProductId, Quantity)>) {
         let number = self.next_id();
         let (key, fingerprint) = (KeyHash::new(number), Fingerprint(1));
         let order = OrderId::for_buyer(number << 8, buyer);
@@ -313,6 +344,35 @@ impl History {
             address: None,
             lines,
         }));
+    }
+
+    fn join(&mut self) {
+        let has_some = self.some_order(&[OrderState::Held, OrderState::Paid]);
+        let has_some = has_some.filter(|_| self.dice.percent(40));
+        let buyer = match has_some {
+            Some(order) => self.world.model.papers[&order].buyer,
+            None => self.some_buyer(),
+        };
+        let product = match self.dice.percent(80) {
+            true => self.product_without_units(),
+            false => self.some_product(),
+        };
+        let units = u32::try_from(self.dice.between(1, self.options.quantity_max)).unwrap();
+        self.tell(Command::JoinWaitlist {
+            product,
+            buyer,
+            quantity: Quantity::new(units).unwrap(),
+        });
+    }
+
+    fn leave(&mut self) {
+        let waiting = self.world.model.waiting_people();
+        let some = self.dice.pick_any(waiting.into_iter());
+        let (product, buyer) = match some.filter(|_| self.dice.percent(90)) {
+            Some(pair) => pair,
+            None => (self.some_product(), self.some_buyer()),
+        };
+        self.tell(Command::LeaveWaitlist { product, buyer });
     }
 
     fn repeat_place(&mut self) {
@@ -376,7 +436,7 @@ impl History {
 
     /// Mostly the first word on an attempt; at times late, repeated, contradicting, or on one that nobody made.
     fn settle(&mut self) {
-        let some = if self.dice.percent(20) {
+        let some = if self.dice.percent(30) {
             self.second_payment()
         } else {
             None
@@ -536,6 +596,21 @@ impl History {
     }
 
     fn change_window(&mut self) {
+        let model = &self.world.model;
+        let waiting = model.waiting_people().into_iter();
+        let greedy = waiting.filter(|(id, buyer)| model.in_hand(*id, *buyer) > 0);
+        if let Some((id, _)) = self.dice.pick_any(greedy)
+            && self.dice.percent(30)
+        {
+            return self.lower_the_limit(id);
+        }
+        let waited_for = self.world.model.waiting_people();
+        if let Some((id, _)) = self.dice.pick_any(waited_for.into_iter())
+            && self.dice.percent(40)
+        {
+            let window = self.some_window_for_those_who_wait();
+            return self.change(id, ProductAct::Window(WindowAct::Schedule, Some(window)));
+        }
         let id = self.some_product();
         let shelf = self.world.model.shelves.get(&id);
         let now = self.world.now();
@@ -589,11 +664,15 @@ impl History {
     }
 
     fn change(&mut self, product: ProductId, act: ProductAct) {
-        let mark = AdminMark {
+        let mark = self.mark();
+        self.tell(Command::ChangeProduct { product, mark, act });
+    }
+
+    fn mark(&mut self) -> AdminMark {
+        AdminMark {
             admin: BuyerId::new(1),
             request: RequestId::new(self.next_id()),
-        };
-        self.tell(Command::ChangeProduct { product, mark, act });
+        }
     }
 
     fn after_sale(&mut self) {
@@ -601,27 +680,46 @@ impl History {
         let Some(order) = self.some_order(&[Paid, Shipped, Delivered, ReturnRequested]) else {
             return;
         };
-        let days = Span::from_micros_u64(self.dice.between(1, 2 * DAY_US));
-        let return_until = self.world.now().plus(days);
         let usual = match self.world.model.papers[&order].state {
-            Paid => AfterSale::Ship,
-            Shipped => AfterSale::Deliver { return_until },
-            Delivered => AfterSale::RequestReturn,
-            _ => AfterSale::AcceptReturn,
+            Paid => 0,
+            Shipped => 1,
+            Delivered => 2,
+            _ => 3,
         };
-        let any = [
-            AfterSale::Ship,
-            AfterSale::Deliver { return_until },
-            AfterSale::RequestReturn,
-            AfterSale::AcceptReturn,
-        ];
         let step = if self.dice.percent(80) {
             usual
         } else {
-            self.dice.pick(&any)
+            self.dice.below(4)
         };
-        // Whatever it says: the world has compared it with the model.
-        let _compared = self.world.after_sale(order, step);
+        let mark = self.mark();
+        let by_hand = self.dice.percent(70).then_some(mark);
+        let command = match step {
+            0 => Command::ShipOrder {
+                order,
+                shipment: self.some_shipment(),
+                mark: by_hand,
+            },
+            1 => Command::DeliverOrder {
+                order,
+                mark: by_hand,
+            },
+            2 => Command::RequestReturn {
+                order,
+                buyer: self.buyer_or_stranger(order),
+                reason: "too small".into(),
+            },
+            _ => Command::AcceptReturn { order, mark },
+        };
+        self.tell(command);
+    }
+
+    /// Mostly the same one, so that a repeat is one.
+    fn some_shipment(&mut self) -> Shipment {
+        let number = if self.dice.percent(80) { "RR1" } else { "RR2" };
+        Shipment {
+            carrier: "Post".into(),
+            tracking_number: number.into(),
+        }
     }
 
     // The end: the world calms down, and then nothing may be left open.
@@ -679,6 +777,13 @@ impl History {
         product(self.dice.between(first, last))
     }
 
+    fn product_without_units(&mut self) -> ProductId {
+        let all = self.world.model.shelves.keys().copied();
+        let held = all.filter(|id| self.world.model.stock(*id).available == 0);
+        let some = self.dice.pick_any(held);
+        some.unwrap_or_else(|| self.some_product())
+    }
+
     fn product_on_sale(&mut self) -> ProductId {
         let now = self.world.now();
         let is_open = |window: &Window| {
@@ -719,6 +824,37 @@ impl History {
             per_person_limit: limit
                 .map(|limit| u32::try_from(self.dice.between(1, limit)).unwrap()),
             hold_ttl: Span::from_micros_u64(self.dice.between(1_000_000, self.options.hold_max_us)),
+        }
+    }
+
+    /// While people wait who have as many as that already, and units come in.
+    fn lower_the_limit(&mut self, id: ProductId) {
+        let window = Window {
+            per_person_limit: Some(1),
+            ..Window::open_from(self.world.now())
+        };
+        self.change(id, ProductAct::Window(WindowAct::Schedule, Some(window)));
+        let stock = self.world.model.stock(id);
+        let total = stock.total() - stock.withdrawn + 1;
+        self.change(id, ProductAct::SetStock(total));
+    }
+
+    /// One that opens again later, or under a limit that some have reached.
+    fn some_window_for_those_who_wait(&mut self) -> Window {
+        let now = self.world.now();
+        let wait = Span::from_micros_u64(self.dice.below(5_000_000));
+        let window = self.some_window();
+        match self.dice.percent(50) {
+            true => Window {
+                opens_at: now.plus(wait),
+                closes_at: None,
+                ..window
+            },
+            false => Window {
+                opens_at: now,
+                per_person_limit: Some(1),
+                ..window
+            },
         }
     }
 

@@ -7,7 +7,7 @@
 //! | `history` | random histories, one a seed |
 //! | `replay` | the journal of a history, folded again, gives the same state |
 //! | `marks` | counts rare situations, so that a run says what it has seen |
-//! | `scenarios`, `story` | the readable cases, a sentence a step |
+//! | `scenarios`, `waiting`, `story` | the readable cases, a sentence a step |
 //! | `seeds` | seeds that failed once |
 //! | `bounds` | storms that must not outgrow a batch |
 
@@ -20,9 +20,18 @@ mod scenarios;
 mod seeds;
 mod story;
 mod swarm;
+mod waiting;
 mod world;
 
-use crate::domain::{BuyerId, Currency, Money, ProductId};
+use crate::actors::cell::CellLimits;
+use crate::domain::{BuyerId, Currency, Money, ProductId, Span};
+
+fn limits(payments_pending_max: usize) -> CellLimits {
+    CellLimits {
+        payments_pending_max,
+        offer_ttl: Span::from_secs(120),
+    }
+}
 
 fn product(number: u64) -> ProductId {
     ProductId::new(1_000 + u128::from(number))

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
 use crate::actors::cell::Cell;
-use crate::domain::{Bucket, Event, Order, OrderId, Product, ProductId, Stock, Timestamp};
+use crate::domain::{
+    Bucket, BuyerId, Event, Order, OrderId, Product, ProductId, Stock, Timestamp, Waiter,
+};
 use crate::persistence::codec;
 use crate::persistence::journal::{Journal, MemoryJournal, Position, Records};
 
@@ -15,6 +17,7 @@ pub(super) struct Cut {
     products: Vec<Product>,
     orders: Vec<Order>,
     due: BTreeSet<(Timestamp, OrderId)>,
+    waits_for: BTreeSet<(BuyerId, ProductId)>,
     payments_pending: usize,
 }
 
@@ -29,6 +32,7 @@ impl Cut {
             products,
             orders,
             due: cell.due.clone(),
+            waits_for: waits_for(cell),
             payments_pending: cell.payments_pending,
         }
     }
@@ -38,12 +42,19 @@ impl Cut {
         Cell::restore(
             self.products.iter().map(as_stored).collect(),
             self.orders.clone(),
-            usize::MAX,
+            super::limits(usize::MAX),
         )
     }
 }
 
-/// When holds end is not stored: a restart takes it from the orders.
+fn waits_for(cell: &Cell) -> BTreeSet<(BuyerId, ProductId)> {
+    let pairs = cell.waits_for.iter();
+    pairs
+        .flat_map(|(buyer, products)| products.iter().map(|product| (*buyer, *product)))
+        .collect()
+}
+
+/// When holds end is not stored: a restart takes it from the orders, and what people have of offers from the waitlist.
 fn as_stored(product: &Product) -> Product {
     let Product {
         id,
@@ -56,14 +67,22 @@ fn as_stored(product: &Product) -> Product {
     stored.window = product.window;
     stored.stock = product.stock;
     stored.deleted = product.deleted;
-    stored.restore(product.people())
+    let waiters: Vec<Waiter> = product.waitlist().waiters().copied().collect();
+    let offered = |buyer| {
+        let offer = product.waitlist().get(buyer).and_then(|it| it.offer);
+        offer.map_or(0, |offer| u64::from(offer.units.get()))
+    };
+    let people = product
+        .people()
+        .map(|(buyer, units)| (buyer, units - offered(buyer)));
+    stored.restore(people.filter(|(_, units)| *units > 0), waiters)
 }
 
 pub(super) fn check(world: &mut World) {
     world.cut();
     let events = events_of(&world.journal);
     let cuts = &world.cuts;
-    let mut replayed = Cell::new(usize::MAX);
+    let mut replayed = Cell::new(super::limits(usize::MAX));
     let mut next = 0;
     for cut in cuts {
         let through = usize::try_from(cut.position.get()).expect("few events");
@@ -130,6 +149,7 @@ fn assert_same(cell: &Cell, cut: &Cut, source: &str) {
     assert_eq!(state.products, cut.products, "products from {source}");
     assert_eq!(state.orders, cut.orders, "orders from {source}");
     assert_eq!(state.due, cut.due, "what is due, from {source}");
+    assert_eq!(state.waits_for, cut.waits_for, "who waits, from {source}");
     assert_eq!(
         state.payments_pending, cut.payments_pending,
         "payments under way, from {source}"

@@ -8,18 +8,19 @@
 //! | `bank takes A`, `bank declines A` | the outcome of A's last attempt; `A#1` is the first one |
 //! | `bank is slow with A`, `bank never heard of A`, `bank refunds A` | what the payment actor reports |
 //! | `A cancels`, `B cancels A`, `A looks`, `B looks at A` | of A's last order |
-//! | `A returns`, `shop ships A`, `shop delivers A`, `shop accepts A` | after the sale |
+//! | `A waits 1`, `A leaves`, `A asks` | the waitlist of the first goods |
+//! | `A returns`, `B returns A`, `shop ships A`, `shop ships A as RR2`, `shop delivers A`, `shop accepts A` | after the sale |
 //! | `shop sets 5`, `shop pauses`, `shop wants 10 for lamp`, `shop deletes` | the admin |
 //! | `5 s`, `5 us`, `timer` | time passes; nothing is swept until the timer runs |
 //! | `shelf` | shows the counters that are not zero |
 
 use std::collections::BTreeMap;
 
-use super::model::{AfterSale, Errand, Expected};
+use super::model::{Errand, Expected, Told};
 use super::world::World;
 use super::{buyer, krw, product};
 use crate::actors::message::{
-    Command, DetailsPatch, PlaceOrder, ProductAct, Refusal, ReplyTo, StartPayment, Viewer,
+    Command, DetailsPatch, PlaceOrder, ProductAct, Refusal, ReplyTo, Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
     AdminMark, AttemptId, Availability, BuyerId, Details, Fingerprint, KeyHash, OrderId,
@@ -59,7 +60,7 @@ impl Story {
     /// `lamp 1, chair 2; limit 1, hold 60, opens 10, closes 100, withdraws returns`: goods, then the terms of all of them.
     fn set(setting: &str) -> Self {
         let mut story = Self {
-            world: World::new(1_000, START),
+            world: World::new(super::limits(1_000), START),
             goods: Vec::new(),
             orders: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -116,13 +117,12 @@ impl Story {
             [time, "us"] => self.pass(Span::from_micros_u64(number(time).into())),
             ["timer"] => self.world.sweep(usize::MAX),
             ["shelf"] => self.show_shelves(),
-            ["shop", "ships", who] => self.after_sale(who, AfterSale::Ship),
-            ["shop", "delivers", who] => {
-                let return_until = self.world.now().plus(Span::from_secs(86_400));
-                self.after_sale(who, AfterSale::Deliver { return_until });
-            }
-            ["shop", "accepts", who] => self.after_sale(who, AfterSale::AcceptReturn),
-            [who, "returns"] => self.after_sale(who, AfterSale::RequestReturn),
+            ["shop", "ships", whose] => self.ship(whose, "RR1"),
+            ["shop", "ships", whose, "as", number] => self.ship(whose, number),
+            ["shop", "delivers", whose] => self.deliver(whose),
+            ["shop", "accepts", whose] => self.accept(whose),
+            [who, "returns"] => self.send_back(who, who),
+            [who, "returns", whose] => self.send_back(who, whose),
             ["shop", ref act @ ..] => self.play_shop(act),
             ["bank", ref act @ ..] => self.play_bank(act),
             [who, "reserves", ref lines @ ..] => self.reserve(who, lines),
@@ -130,6 +130,9 @@ impl Story {
             [who, "repeats", "as", units] => self.repeat(who, number(units)),
             [who, "pays"] => self.pay(who),
             [who, "pays", "again"] => self.pay_again(who),
+            [who, "waits", units] => self.wait(who, number(units)),
+            [who, "leaves"] => self.leave(who),
+            [who, "asks"] => self.tell(who, Command::ReadWaitlists { buyer: person(who) }),
             [who, "cancels"] => self.cancel(who, who),
             [who, "cancels", whose] => self.cancel(who, whose),
             [who, "looks"] => self.look(who, who),
@@ -235,6 +238,23 @@ impl Story {
         );
     }
 
+    fn wait(&mut self, who: &str, units: u32) {
+        let command = Command::JoinWaitlist {
+            product: self.product(&self.goods[0]),
+            buyer: person(who),
+            quantity: Quantity::new(units).unwrap(),
+        };
+        self.tell(who, command);
+    }
+
+    fn leave(&mut self, who: &str) {
+        let command = Command::LeaveWaitlist {
+            product: self.product(&self.goods[0]),
+            buyer: person(who),
+        };
+        self.tell(who, command);
+    }
+
     fn look(&mut self, who: &str, whose: &str) {
         let order = self.orders[whose].0;
         self.tell(
@@ -290,20 +310,52 @@ impl Story {
     }
 
     fn change(&mut self, product: ProductId, act: ProductAct) {
-        let mark = AdminMark {
-            admin: BuyerId::new(1),
-            request: RequestId::new(self.next_id()),
-        };
+        let mark = self.mark();
         self.tell("shop", Command::ChangeProduct { product, mark, act });
     }
 
-    fn after_sale(&mut self, who: &str, step: AfterSale) {
-        let told = match self.world.after_sale(self.orders[who].0, step) {
-            Ok(Some(())) => "done".to_owned(),
-            Ok(None) => "done before".to_owned(),
-            Err(rejection) => self.refusal(&Refusal::Rejected(rejection)),
+    fn mark(&mut self) -> AdminMark {
+        AdminMark {
+            admin: BuyerId::new(1),
+            request: RequestId::new(self.next_id()),
+        }
+    }
+
+    // After the sale.
+
+    fn ship(&mut self, whose: &str, number: &str) {
+        let shipment = Shipment {
+            carrier: "Post".into(),
+            tracking_number: number.into(),
         };
-        self.told.push(format!("{who} {told}"));
+        let (order, mark) = (self.orders[whose].0, Some(self.mark()));
+        self.tell(
+            "shop",
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            },
+        );
+    }
+
+    fn deliver(&mut self, whose: &str) {
+        let (order, mark) = (self.orders[whose].0, Some(self.mark()));
+        self.tell("shop", Command::DeliverOrder { order, mark });
+    }
+
+    fn accept(&mut self, whose: &str) {
+        let (order, mark) = (self.orders[whose].0, self.mark());
+        self.tell("shop", Command::AcceptReturn { order, mark });
+    }
+
+    fn send_back(&mut self, who: &str, whose: &str) {
+        let command = Command::RequestReturn {
+            order: self.orders[whose].0,
+            buyer: person(who),
+            reason: "too small".into(),
+        };
+        self.tell(who, command);
     }
 
     // Telling and being told.
@@ -344,6 +396,11 @@ impl Story {
         let told = match answer {
             Expected::Done => return None,
             Expected::Product(..) => return None,
+            Expected::Joined(told, _) => place(told),
+            Expected::Places(places) => match places.as_slice() {
+                [told] => place(told),
+                _ => format!("on {} lists", places.len()),
+            },
             Expected::Orders(orders) => format!("{} orders", orders.len()),
             Expected::Order {
                 id,
@@ -404,6 +461,15 @@ impl Story {
             Refusal::Rejected(Rejection::HasCommittedUnits { held, sold }) => {
                 format!("{held} held, {sold} sold")
             }
+            Refusal::Rejected(Rejection::StillAvailable { available, .. }) => {
+                format!("{available} still available")
+            }
+            Refusal::Rejected(Rejection::AlreadyWaiting { quantity, .. }) => {
+                format!("waits for {quantity} already")
+            }
+            Refusal::Rejected(Rejection::AlreadyShipped {
+                tracking_number, ..
+            }) => format!("shipped as {tracking_number}"),
             Refusal::Rejected(Rejection::Paused(_)) => "paused".to_owned(),
             Refusal::Rejected(Rejection::Closed(_)) => "closed".to_owned(),
             Refusal::Rejected(Rejection::NoSuchProduct(_)) => "no such product".to_owned(),
@@ -418,6 +484,7 @@ impl Story {
             let counters = [
                 (stock.available, "available"),
                 (stock.held, "held"),
+                (stock.offered, "offered"),
                 (stock.sold, "sold"),
                 (stock.returning, "returning"),
                 (stock.withdrawn, "withdrawn"),
@@ -467,6 +534,17 @@ fn person(name: &str) -> BuyerId {
 fn number(word: &str) -> u32 {
     word.parse()
         .unwrap_or_else(|_| panic!("`{word}` is no number"))
+}
+
+fn place(told: &Told) -> String {
+    match (told.position, told.offer) {
+        (Some(position), _) => format!("waits at {position} for {}", told.quantity),
+        (None, Some((units, until))) => {
+            let left = until.since(START).as_micros() / 1_000_000;
+            format!("is offered {units} until {left}")
+        }
+        (None, None) => "does not wait".to_owned(),
+    }
 }
 
 fn shortage(short: &Shortage) -> &'static str {

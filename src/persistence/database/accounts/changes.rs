@@ -11,7 +11,7 @@ use crate::persistence::database::account_events::{self, AccountEvent, Chain};
 use crate::persistence::database::codes::{self, Purpose};
 use crate::persistence::database::columns::Columns;
 use crate::persistence::database::mail_outbox::{self, NewLetter};
-use crate::persistence::database::{Database, Error, addresses, sessions};
+use crate::persistence::database::{Database, Error, addresses, sessions, wishlist};
 
 /// What became of an act that changes who may do what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +283,7 @@ async fn erase(connection: &mut AnyConnection, id: BuyerId, now: Timestamp) -> R
     sessions::delete_all_of(connection, id).await?;
     codes::delete_all_of(connection, id).await?;
     mail_outbox::delete_all_of(connection, id).await?;
+    wishlist::delete_all_of(connection, id).await?;
     addresses::delete_all_of(connection, id).await
 }
 

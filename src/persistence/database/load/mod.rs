@@ -11,8 +11,8 @@ use sqlx::{AnyConnection, Connection};
 use self::people::{People, people};
 use self::scan::Scan;
 use super::words::Standing;
-use super::{Database, Engine, Error, position, products};
-use crate::domain::{Order, Product, ProductId, Timestamp};
+use super::{Database, Engine, Error, position, products, waitlist};
+use crate::domain::{IdMap, Order, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::journal::Position;
 
 /// The state of the shop after the record at `position`.
@@ -98,9 +98,27 @@ async fn products_of(
         Part::Products(ids) => products::find(connection, ids).await?,
         Part::Shards(_) => Vec::new(),
     };
+    let mut waiters = waiters_of(connection, part).await?;
     let restored = products.into_iter().map(|product| {
         let people = people.remove(&product.id).unwrap_or_default();
-        product.restore(people)
+        let waiters = waiters.remove(&product.id).unwrap_or_default();
+        product.restore(people, waiters)
     });
     Ok(restored.collect())
+}
+
+async fn waiters_of(
+    connection: &mut AnyConnection,
+    part: &Part,
+) -> Result<IdMap<ProductId, Vec<Waiter>>, Error> {
+    let rows = match part {
+        Part::All => waitlist::all(connection).await?,
+        Part::Products(ids) => waitlist::find_of(connection, ids).await?,
+        Part::Shards(_) => Vec::new(),
+    };
+    let mut waiters: IdMap<ProductId, Vec<Waiter>> = IdMap::default();
+    for (product, waiter) in rows {
+        waiters.entry(product).or_default().push(waiter);
+    }
+    Ok(waiters)
 }

@@ -20,7 +20,7 @@ impl Model {
         match paper.state {
             OrderState::Held => {
                 self.marks.hit("a cancel while held");
-                self.free(id, OrderState::Cancelled);
+                self.end(id, OrderState::Cancelled);
             }
             OrderState::Paying => {
                 self.marks.hit("a cancel while paying");
@@ -32,7 +32,7 @@ impl Model {
                 let paid_by =
                     |t: &&Try| t.state == AttemptState::Captured && t.refund == RefundState::NotDue;
                 let attempt = paper.tries.iter().find(paid_by).unwrap().id;
-                self.free(id, OrderState::Refunding);
+                self.end(id, OrderState::Refunding);
                 self.refund(id, attempt);
                 return None;
             }

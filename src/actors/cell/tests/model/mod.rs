@@ -7,11 +7,15 @@
 //! Where the rules leave the order of two refusals open, the model follows the cell.
 
 mod cancel;
+mod deliver;
 mod pay;
 mod place;
 mod shop;
+mod wait;
 
 use std::collections::BTreeMap;
+
+pub(super) use wait::Told;
 
 use super::marks::Marks;
 use crate::actors::message::{Command, Refusal, ReplyTo, Viewer};
@@ -19,6 +23,7 @@ use crate::domain::{
     AttemptId, AttemptState, BuyerId, Fingerprint, KeyHash, Money, Order, OrderId, OrderState,
     PaymentAnswer, ProductId, RefundState, Rejection, RestockTo, Span, Stock, Timestamp, Window,
 };
+use wait::Waiting;
 
 const GRACE: Span = Span::from_secs(120);
 const ATTEMPTS_MAX: usize = 20;
@@ -41,6 +46,8 @@ pub(super) enum Expected {
         deadline: Timestamp,
     },
     Product(ProductId, Stock),
+    Joined(Told, bool),
+    Places(Vec<Told>),
     Done,
     Refused(Refusal),
 }
@@ -50,15 +57,6 @@ pub(super) enum Expected {
 pub(super) enum Errand {
     Charge(AttemptId, i64),
     Refund(AttemptId, i64),
-}
-
-/// What the shop and the buyer do once an order is paid.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum AfterSale {
-    Ship,
-    Deliver { return_until: Timestamp },
-    RequestReturn,
-    AcceptReturn,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +69,7 @@ pub(super) struct Model {
     pub(super) answers: Vec<(ReplyTo, Expected)>,
     pub(super) errands: Vec<Errand>,
     payments_pending_max: usize,
+    offer_ttl: Span,
     placed: u64,
 }
 
@@ -84,6 +83,7 @@ pub(super) struct Shelf {
     supplied: u64,
     withdrawn: u64,
     pending: u64,
+    line: Vec<Waiting>,
 }
 
 /// What a count of all orders gives for one product.
@@ -106,7 +106,9 @@ pub(super) struct Paper {
     pub(super) key: KeyHash,
     fingerprint: Fingerprint,
     number: u64,
-    return_until: Option<Timestamp>,
+    /// Carrier and number.
+    pub(super) shipped_by: Option<(Box<str>, Box<str>)>,
+    pub(super) return_until: Option<Timestamp>,
     restock_at: Option<Timestamp>,
     restocked: bool,
     cancel_waiters: Vec<ReplyTo>,
@@ -132,11 +134,27 @@ impl Recount {
             withdrawal_pending: shelf.pending,
             ..Stock::default()
         };
-        Self {
+        let mut recount = Self {
             stock,
             holds: 0,
             earliest_deadline: None,
+        };
+        for (units, deadline) in shelf.line.iter().filter_map(|one| one.offer) {
+            recount.stock.offered += units;
+            recount.take(units);
+            recount.note_end(deadline);
         }
+        recount
+    }
+
+    fn note_end(&mut self, end: Timestamp) {
+        let first = self.earliest_deadline.map_or(end, |first| first.min(end));
+        self.earliest_deadline = Some(first);
+    }
+
+    fn take(&mut self, units: u64) {
+        let left = self.stock.available.checked_sub(units);
+        self.stock.available = left.expect("units out of nothing");
     }
 
     fn add(&mut self, paper: &Paper, units: u64) {
@@ -144,8 +162,7 @@ impl Recount {
         if let Some(end) = paper.ends_at() {
             stock.held += units;
             self.holds += 1;
-            self.earliest_deadline =
-                Some(self.earliest_deadline.map_or(end, |first| first.min(end)));
+            self.note_end(end);
         } else if paper.owns() {
             stock.sold += units;
         } else if paper.is_returning() {
@@ -153,10 +170,7 @@ impl Recount {
         } else {
             return;
         }
-        stock.available = stock
-            .available
-            .checked_sub(units)
-            .expect("units out of nothing");
+        self.take(units);
     }
 }
 
@@ -229,6 +243,17 @@ impl Paper {
             "order {}: the cell's left, the model's right",
             order.id
         );
+        let known = order.aftermath.as_deref();
+        assert_eq!(
+            (
+                known.map(|it| (it.carrier.clone(), it.tracking_number.clone())),
+                known.and_then(|it| it.return_until),
+                known.is_some_and(|it| it.restocked),
+            ),
+            (self.shipped_by.clone(), self.return_until, self.restocked),
+            "after the sale of {}: the cell's left, the model's right",
+            order.id
+        );
         assert_eq!(
             order.attempts.len(),
             self.tries.len(),
@@ -262,9 +287,10 @@ impl Paper {
 }
 
 impl Model {
-    pub(super) fn new(payments_pending_max: usize) -> Self {
+    pub(super) fn new(payments_pending_max: usize, offer_ttl: Span) -> Self {
         Self {
             payments_pending_max,
+            offer_ttl,
             ..Self::default()
         }
     }
@@ -277,6 +303,13 @@ impl Model {
             Command::ReadOrder { order, viewer } => Some(self.read(*order, *viewer)),
             Command::ReadOrders { buyer } => Some(self.read_all(*buyer)),
             Command::ChangeProduct { product, act, .. } => Some(self.change(*product, act)),
+            Command::JoinWaitlist {
+                product,
+                buyer,
+                quantity,
+            } => Some(self.join(*product, *buyer, quantity.get().into())),
+            Command::LeaveWaitlist { product, buyer } => Some(self.leave(*product, *buyer)),
+            Command::ReadWaitlists { buyer } => Some(self.read_places(*buyer)),
             Command::SettlePayment {
                 order,
                 attempt,
@@ -286,6 +319,14 @@ impl Model {
             Command::RepeatCharge { order, attempt } => Some(self.repeat_charge(*order, *attempt)),
             Command::RecordRefund { order, attempt } => Some(self.record_refund(*order, *attempt)),
             Command::DeferRefund { order } => Some(self.defer_refund(*order)),
+            Command::ShipOrder {
+                order, shipment, ..
+            } => Some(self.ship(*order, shipment)),
+            Command::DeliverOrder { order, .. } => Some(self.deliver(*order)),
+            Command::RequestReturn { order, buyer, .. } => {
+                Some(self.request_return(*order, *buyer))
+            }
+            Command::AcceptReturn { order, .. } => Some(self.accept_return(*order)),
             Command::BreakProduct(_) => unreachable!("no history breaks a product"),
         };
         if let Some(answer) = answer {
@@ -331,29 +372,50 @@ impl Model {
 
     /// What the per-person limit counts: live holds and bought, less cancelled and returned.
     pub(super) fn in_hand(&self, product: ProductId, buyer: BuyerId) -> u64 {
-        self.count(product, |paper| {
+        let shelf = self.shelves.get(&product);
+        let offered = shelf.and_then(|shelf| shelf.offer_to(buyer));
+        let in_orders = self.count(product, |paper| {
             paper.buyer == buyer && (paper.holds() || paper.owns())
-        })
+        });
+        in_orders + offered.map_or(0, |(units, _)| units)
+    }
+
+    /// Everybody who is known.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = BuyerId> {
+        let waiting = self.shelves.values().flat_map(|shelf| &shelf.line);
+        let waiting = waiting.map(|one| one.buyer);
+        self.papers.values().map(|paper| paper.buyer).chain(waiting)
     }
 
     // Time.
 
-    /// Does what is due by now, the oldest first; returns how many orders that were.
-    pub(super) fn sweep(&mut self, orders_max: usize) -> usize {
-        let mut due: Vec<_> = self
-            .papers
-            .iter()
-            .filter_map(|(id, paper)| Some((paper.due_at()?, *id)))
-            .collect();
-        due.retain(|(at, _)| *at <= self.now);
-        due.sort_unstable();
-        due.truncate(orders_max);
-        due.iter().for_each(|(_, id)| self.touch(*id));
-        due.len()
+    /// Does what is due by now, the oldest first; of what is due at the same instant, orders first.
+    pub(super) fn sweep(&mut self, steps_max: usize) {
+        for _ in 0..steps_max {
+            let order = self.orders_due().min().filter(|(at, _)| *at <= self.now);
+            let list = self.waitlists_due().min().filter(|(at, _)| *at <= self.now);
+            match (order, list) {
+                (Some((_, id)), None) => self.touch(id),
+                (Some((due, id)), Some((at, _))) if due <= at => self.touch(id),
+                (_, Some((_, product))) => self.lapse_one(product),
+                (None, None) => return,
+            }
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.papers.values().filter_map(Paper::due_at).min()
+        let orders = self.orders_due().map(|(at, _)| at);
+        orders.chain(self.waitlists_due().map(|(at, _)| at)).min()
+    }
+
+    fn orders_due(&self) -> impl Iterator<Item = (Timestamp, OrderId)> {
+        let papers = self.papers.iter();
+        papers.filter_map(|(id, paper)| Some((paper.due_at()?, *id)))
+    }
+
+    fn waitlists_due(&self) -> impl Iterator<Item = (Timestamp, ProductId)> {
+        let shelves = self.shelves.iter().filter(|(_, it)| !it.line.is_empty());
+        shelves.filter_map(|(id, _)| Some((self.waitlist_due(*id)?, *id)))
     }
 
     /// Whoever looks at an order first does what is due for it, however slow the timer is.
@@ -397,45 +459,42 @@ impl Model {
         match state {
             OrderState::CancelRequested => {
                 self.marks.hit("the cap passes while a cancel is requested");
-                self.free(id, OrderState::Cancelled);
+                self.end(id, OrderState::Cancelled);
             }
             OrderState::Paying => {
                 self.marks.hit("the cap passes while paying");
-                self.free(id, OrderState::Expired);
+                self.end(id, OrderState::Expired);
             }
             _ => {
                 let tried = !self.papers[&id].tries.is_empty();
                 self.marks.hit_if(tried, "a declined hold expires");
                 self.marks.hit_if(!tried, "an untouched hold expires");
-                self.free(id, OrderState::Expired);
+                self.end(id, OrderState::Expired);
             }
         }
     }
 
-    fn free(&mut self, id: OrderId, to: OrderState) {
+    fn end(&mut self, id: OrderId, to: OrderState) {
         let paper = self.papers.get_mut(&id).unwrap();
         assert!(paper.holds() || paper.owns(), "units freed twice");
         paper.state = to;
         self.free_units(id);
     }
 
-    /// Units come free: first to a withdrawal that waits, the rest is available again by not being held.
+    /// Units come free: first to a withdrawal that waits, then to those who wait, and the rest is available again by not
+    /// being held.
     fn free_units(&mut self, id: OrderId) {
         let paper = &self.papers[&id];
-        for (product, units, _) in &paper.lines {
-            let shelf = self.shelves.get_mut(product).unwrap();
-            let swallowed = shelf.pending.min(*units);
-            self.marks
-                .hit_if(swallowed > 0, "a withdrawal swallows a freed unit");
-            self.marks.hit_if(
-                swallowed > 0 && swallowed < *units,
-                "a withdrawal swallows part of what is freed",
-            );
-            shelf.pending -= swallowed;
-            shelf.withdrawn += swallowed;
-            if paper.restocked && shelf.restock_to == RestockTo::Withdrawn {
+        let restocked = paper.restocked;
+        for (product, units, _) in paper.lines.clone() {
+            let shelf = self.shelves.get_mut(&product).unwrap();
+            if restocked && shelf.restock_to == RestockTo::Withdrawn {
                 self.marks.hit("a return goes to the withdrawn units");
-                shelf.withdrawn += units - swallowed;
+                let swallowed = shelf.pending.min(units);
+                shelf.pending -= swallowed;
+                shelf.withdrawn += units;
+            } else {
+                self.give_back(product, units);
             }
         }
     }

@@ -191,7 +191,7 @@ impl Model {
             }
             OrderState::CancelRequested => {
                 self.marks.hit("a cancel while paying, then declined");
-                self.free(id, OrderState::Cancelled);
+                self.end(id, OrderState::Cancelled);
             }
             _ => self.marks.hit("a decline after the order has ended"),
         }
@@ -212,7 +212,7 @@ impl Model {
             }
             OrderState::CancelRequested => {
                 self.marks.hit("a cancel while paying, then captured");
-                self.free(id, OrderState::Refunding);
+                self.end(id, OrderState::Refunding);
                 self.refund(id, attempt);
                 self.tell(id, attempt, PaymentAnswer::Unfulfilled);
             }
@@ -248,8 +248,12 @@ impl Model {
     pub(super) fn can_reclaim(&mut self, id: OrderId) -> bool {
         let paper = &self.papers[&id];
         let is_there = |(p, units, _): &(ProductId, u64, Money)| {
-            !self.shelves[p].deleted && self.stock(*p).available >= *units
+            !self.shelves[p].deleted && self.free(*p) >= *units
         };
+        let for_others = paper
+            .lines
+            .iter()
+            .any(|(p, _, _)| self.shelves[p].waiting() > 0);
         let is_within = |(p, units, _): &(ProductId, u64, Money)| {
             let limit = self.shelves[p]
                 .window
@@ -264,6 +268,8 @@ impl Model {
             paper.lines.iter().all(is_there),
             paper.lines.iter().all(is_within),
         );
+        self.marks
+            .hit_if(for_others, "a late success finds people who wait");
         self.marks
             .hit_if(waiting, "a late success finds a withdrawal that waits");
         self.marks

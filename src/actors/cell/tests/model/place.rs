@@ -37,26 +37,16 @@ impl Model {
             );
             return self.show(id);
         }
-        let products: Vec<_> = place.lines.iter().map(|line| line.0).collect();
-        let own = |paper: &Paper| {
-            paper.buyer == place.buyer
-                && products.iter().any(|product| paper.units_of(*product) > 0)
-        };
-        let live = self
-            .papers
-            .values()
-            .filter(|paper| own(paper) && paper.holds())
-            .count();
-        self.touch_all(own);
-        let still_live = self
-            .papers
-            .values()
-            .filter(|paper| own(paper) && paper.holds())
-            .count();
-        self.marks.hit_if(
-            still_live < live,
-            "a person's own dead hold is ended before it counts",
-        );
+        for (product, _) in &place.lines {
+            self.lapse_all(*product);
+            let own = |paper: &Paper| paper.buyer == place.buyer && paper.units_of(*product) > 0;
+            let live = self.count_live(own);
+            self.touch_all(own);
+            self.marks.hit_if(
+                self.count_live(own) < live,
+                "a person's own dead hold is ended before it counts",
+            );
+        }
         match self.check_place(place) {
             Err(rejection) => refused(rejection),
             Ok(()) => self.hold(place),
@@ -65,8 +55,10 @@ impl Model {
 
     pub(super) fn check_place(&mut self, place: &PlaceOrder) -> Result<(), Rejection> {
         for (product, quantity) in &place.lines {
-            self.check_window(*product)?;
-            self.check_limit(place.buyer, *product, quantity.get())?;
+            if !self.is_all_offered(place.buyer, *product, quantity.get()) {
+                self.check_window(*product)?;
+                self.check_limit(place.buyer, *product, quantity.get())?;
+            }
         }
         self.check_shortages(place)?;
         let currency = |product| self.shelves[product].price.currency;
@@ -83,44 +75,65 @@ impl Model {
     }
 
     pub(super) fn check_window(&mut self, product: ProductId) -> Result<(), Rejection> {
-        let Some(shelf) = self.shelves.get(&product).filter(|shelf| !shelf.deleted) else {
-            return Err(Rejection::NoSuchProduct(product));
+        let checked = self.check_window_quietly(product);
+        let window = self.shelves.get(&product).and_then(|shelf| shelf.window);
+        let Some(window) = window.filter(|_| checked != Err(Rejection::NoSuchProduct(product)))
+        else {
+            return checked;
         };
-        let Some(window) = shelf.window else {
-            return Err(Rejection::NotOpen {
-                product,
-                opens_at: None,
-            });
-        };
-        if window.closes_at.is_some_and(|end| self.now >= end) {
-            self.marks.hit("an order comes after closing");
-            self.marks.hit_if(
-                window.closes_at == Some(self.now),
-                "an order comes at the instant of closing",
-            );
-            return Err(Rejection::Closed(product));
+        let closes_in = window.closes_at.map(|end| end.since(self.now).as_micros());
+        let marks = &mut self.marks;
+        match checked {
+            Err(Rejection::Closed(_)) => marks.hit("an order comes after closing"),
+            Err(Rejection::Paused(_)) => marks.hit("an order comes while paused"),
+            Err(_) => marks.hit("an order comes before opening"),
+            Ok(()) => marks.hit_if(
+                self.now == window.opens_at,
+                "an order comes at the instant of opening",
+            ),
         }
-        let left = window.closes_at.map(|end| end.since(self.now).as_micros());
-        self.marks.hit_if(
-            left == Some(1),
+        marks.hit_if(
+            window.closes_at == Some(self.now),
+            "an order comes at the instant of closing",
+        );
+        marks.hit_if(
+            closes_in == Some(1),
             "an order comes in the last microsecond before closing",
         );
+        checked
+    }
+
+    pub(super) fn check_window_quietly(&self, product: ProductId) -> Result<(), Rejection> {
+        let shelf = self.shelves.get(&product).filter(|shelf| !shelf.deleted);
+        let window = shelf.ok_or(Rejection::NoSuchProduct(product))?.window;
+        let not_open = |opens_at| Rejection::NotOpen { product, opens_at };
+        let window = window.ok_or(not_open(None))?;
+        if window.closes_at.is_some_and(|end| self.now >= end) {
+            return Err(Rejection::Closed(product));
+        }
         if self.now < window.opens_at {
-            self.marks.hit("an order comes before opening");
-            return Err(Rejection::NotOpen {
-                product,
-                opens_at: Some(window.opens_at),
-            });
+            return Err(not_open(Some(window.opens_at)));
         }
         if window.paused {
-            self.marks.hit("an order comes while paused");
             return Err(Rejection::Paused(product));
         }
-        self.marks.hit_if(
-            self.now == window.opens_at,
-            "an order comes at the instant of opening",
-        );
         Ok(())
+    }
+
+    fn count_live(&self, own: impl Fn(&Paper) -> bool) -> usize {
+        let papers = self.papers.values();
+        papers.filter(|paper| own(paper) && paper.holds()).count()
+    }
+
+    /// Units that are kept for the buyer.
+    fn offered(&self, buyer: BuyerId, product: ProductId) -> u64 {
+        let shelf = self.shelves.get(&product);
+        let offer = shelf.and_then(|shelf| shelf.offer_to(buyer));
+        offer.map_or(0, |(units, _)| units)
+    }
+
+    fn is_all_offered(&self, buyer: BuyerId, product: ProductId, quantity: u32) -> bool {
+        u64::from(quantity) <= self.offered(buyer, product)
     }
 
     pub(super) fn check_limit(
@@ -135,7 +148,7 @@ impl Model {
         else {
             return Ok(());
         };
-        let in_hand = self.in_hand(product, buyer);
+        let in_hand = self.in_hand(product, buyer) - self.offered(buyer, product);
         if in_hand + u64::from(quantity) <= u64::from(limit) {
             self.marks
                 .hit_if(in_hand > 0, "a person orders again within the limit");
@@ -176,9 +189,10 @@ impl Model {
             .lines
             .iter()
             .filter(|(product, quantity)| {
-                self.stock(*product).available < u64::from(quantity.get())
+                let within_reach = self.free(*product) + self.offered(place.buyer, *product);
+                within_reach < u64::from(quantity.get())
             })
-            .map(|(product, quantity)| self.shortage(*product, quantity.get()))
+            .map(|(product, quantity)| self.shortage(place.buyer, *product, quantity.get()))
             .collect();
         if short.is_empty() {
             return Ok(());
@@ -199,7 +213,7 @@ impl Model {
         Err(Rejection::Short(short))
     }
 
-    pub(super) fn shortage(&self, product: ProductId, requested: u32) -> Shortage {
+    pub(super) fn shortage(&self, buyer: BuyerId, product: ProductId, requested: u32) -> Shortage {
         let Recount {
             stock,
             holds,
@@ -208,8 +222,11 @@ impl Model {
         Shortage {
             product,
             requested,
-            available: stock.available,
-            availability: availability(&stock),
+            available: self.free(product) + self.offered(buyer, product),
+            availability: match (self.free(product), stock.available) {
+                (0, 1..) => Availability::AllHeld,
+                _ => availability(&stock),
+            },
             holds,
             earliest_deadline,
         }
@@ -246,19 +263,44 @@ impl Model {
             key: place.key,
             fingerprint: place.fingerprint,
             number: self.placed,
+            shipped_by: None,
             return_until: None,
             restock_at: None,
             restocked: false,
             cancel_waiters: Vec::new(),
         };
         self.papers.insert(place.order, paper);
+        for (product, quantity) in &place.lines {
+            self.take_up_offer(place.buyer, *product, quantity.get().into());
+        }
         self.show(place.order)
+    }
+
+    /// What was offered is part of the order now; what is left of it goes to the next.
+    fn take_up_offer(&mut self, buyer: BuyerId, product: ProductId, quantity: u64) {
+        let offered = self.offered(buyer, product);
+        if offered == 0 {
+            return;
+        }
+        let closed = self.check_window_quietly(product).is_err();
+        self.marks.hit("an offer is taken up");
+        self.marks
+            .hit_if(closed, "an offer is taken up while paused or closed");
+        self.marks
+            .hit_if(quantity < offered, "a part of an offer is taken up");
+        self.marks
+            .hit_if(quantity > offered, "an offer is taken up with free units");
+        let shelf = self.shelves.get_mut(&product).unwrap();
+        shelf.line.retain(|one| one.buyer != buyer);
+        if quantity < offered {
+            self.give_back(product, offered - quantity);
+        }
     }
 }
 
 /// The three words. Held units that a withdrawal will swallow do not come back.
 fn availability(stock: &Stock) -> Availability {
-    let may_come_back = stock.held + stock.returning;
+    let may_come_back = stock.held + stock.returning + stock.offered;
     match stock.available {
         1.. => Availability::Available,
         0 if may_come_back > stock.withdrawal_pending => Availability::AllHeld,

@@ -1,11 +1,8 @@
-//! What an admin does, and what comes after the sale.
+//! What an admin does to a product.
 
-use super::{AfterSale, Expected, Model, Shelf, TOTAL_MAX, Try, refused};
+use super::{Expected, Model, Shelf, TOTAL_MAX, refused};
 use crate::actors::message::ProductAct;
-use crate::domain::{
-    AttemptState, Money, OrderId, OrderState, ProductId, RefundState, Rejection, RestockTo, Span,
-    Stock, Window, WindowAct,
-};
+use crate::domain::{Money, ProductId, Rejection, RestockTo, Span, Stock, Window, WindowAct};
 
 impl Model {
     pub(super) fn change(&mut self, product: ProductId, act: &ProductAct) -> Expected {
@@ -57,7 +54,7 @@ impl Model {
                 );
                 shelf.price = patch.price.unwrap_or(shelf.price);
             }
-            ProductAct::Delete if stock.held + stock.sold + stock.returning > 0 => {
+            ProductAct::Delete if stock.held + stock.sold + stock.returning + stock.offered > 0 => {
                 self.marks
                     .hit("a product with committed units is not deleted");
                 return Err(Rejection::HasCommittedUnits {
@@ -65,10 +62,14 @@ impl Model {
                     sold: stock.sold,
                 });
             }
-            ProductAct::Delete => shelf.deleted = true,
-            ProductAct::SetStock(total) => return self.set_stock(product, &stock, *total),
-            ProductAct::Window(act, given) => return self.change_window(product, *act, *given),
+            ProductAct::Delete => {
+                shelf.deleted = true;
+                shelf.line.clear();
+            }
+            ProductAct::SetStock(total) => self.set_stock(product, &stock, *total)?,
+            ProductAct::Window(act, given) => self.change_window(product, *act, *given)?,
         }
+        self.serve(product);
         Ok(())
     }
 
@@ -92,6 +93,7 @@ impl Model {
             supplied: total,
             withdrawn: 0,
             pending: 0,
+            line: Vec::new(),
         };
         self.shelves.insert(product, shelf);
         Ok(())
@@ -106,7 +108,7 @@ impl Model {
         total: u64,
     ) -> Result<(), Rejection> {
         let shelf = self.shelves.get_mut(&product).unwrap();
-        let in_books = stock.available + stock.held + stock.sold + stock.returning;
+        let in_books = stock.available + stock.held + stock.offered + stock.sold + stock.returning;
         let in_sale = in_books - stock.withdrawal_pending;
         if total > TOTAL_MAX {
             return Err(Rejection::StockTooLarge {
@@ -201,52 +203,5 @@ impl Model {
             WindowAct::Schedule => unreachable!("handled above"),
         }
         Ok(())
-    }
-
-    /// `None`: the repeat of a step that is done.
-    pub(in crate::actors::cell::tests) fn after_sale(
-        &mut self,
-        id: OrderId,
-        step: &AfterSale,
-    ) -> Result<Option<()>, Rejection> {
-        use OrderState::{Completed, Delivered, Paid, ReturnRequested, Returned, Shipped};
-        self.touch(id);
-        let now = self.now;
-        let paper = self.papers.get_mut(&id).unwrap();
-        match (step, paper.state) {
-            (AfterSale::Ship, Paid) => paper.state = Shipped,
-            (AfterSale::Ship, Shipped | Delivered | Completed | ReturnRequested | Returned) => {
-                return Ok(None);
-            }
-            (AfterSale::Ship, _) => return Err(Rejection::NotPaid),
-            (AfterSale::Deliver { return_until }, Shipped) => {
-                paper.state = Delivered;
-                paper.return_until = Some(*return_until);
-            }
-            (AfterSale::Deliver { .. }, Delivered | Completed | ReturnRequested | Returned) => {
-                return Ok(None);
-            }
-            (AfterSale::Deliver { .. }, _) => return Err(Rejection::NotShipped),
-            (AfterSale::RequestReturn, Delivered) => {
-                paper.state = ReturnRequested;
-                paper.restock_at = Some(now.plus(Span::from_secs(86_400)));
-            }
-            (AfterSale::RequestReturn, ReturnRequested | Returned) => return Ok(None),
-            (AfterSale::RequestReturn, Completed) => return Err(Rejection::ReturnWindowClosed),
-            (AfterSale::RequestReturn, _) => return Err(Rejection::NotDelivered),
-            (AfterSale::AcceptReturn, ReturnRequested) => {
-                paper.state = Returned;
-                let late = paper.restock_at.is_some_and(|at| at <= now);
-                self.marks
-                    .hit_if(late, "a return is accepted after its restock was due");
-                let paid_by =
-                    |t: &&Try| t.state == AttemptState::Captured && t.refund == RefundState::NotDue;
-                let attempt = paper.tries.iter().find(paid_by).unwrap().id;
-                self.refund(id, attempt);
-            }
-            (AfterSale::AcceptReturn, Returned) => return Ok(None),
-            (AfterSale::AcceptReturn, _) => return Err(Rejection::ReturnNotRequested),
-        }
-        Ok(Some(()))
     }
 }

@@ -1,0 +1,2 @@
+-- Its rows are audit entries now.
+DROP TABLE IF EXISTS audit_log;
