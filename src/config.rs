@@ -60,6 +60,9 @@ pub struct ServeOptions {
     /// Set up a demo shop and write its ids and tokens to `demo.json` in the data directory
     #[arg(long, env = "LAYBY_DEMO", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub demo: Option<bool>,
+    /// Length of a day of the demo clock in seconds: paid orders are shipped after one and delivered after two; 0 stops it [default: 86400 with --demo, else 0]
+    #[arg(long, env = "LAYBY_DEMO_DAY_SECONDS", value_name = "SECONDS")]
+    pub demo_day_seconds: Option<u32>,
     /// `redis://host:port`, for limits that several servers share; without it each keeps its own [default: none]
     #[arg(
         long,
@@ -97,6 +100,9 @@ pub struct ServeOptions {
     /// HTTP worker threads [default: one a core]
     #[arg(long, env = "LAYBY_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Live streams (Server-Sent Events) open at once; the next is told 503 [default: 20000]
+    #[arg(long, env = "LAYBY_LIVE_STREAMS_MAX", value_name = "N")]
+    pub live_streams_max: Option<usize>,
     /// Commands in flight at the engine; the next is told 503 [default: 16384]
     #[arg(long, env = "LAYBY_IN_FLIGHT_MAX", value_name = "N")]
     pub in_flight_max: Option<usize>,
@@ -175,6 +181,8 @@ pub struct StoreSettings {
 pub struct ServeSettings {
     pub store: StoreSettings,
     pub demo: bool,
+    /// Zero: orders stay where they are until somebody moves them.
+    pub demo_day: Span,
     pub http: HttpOptions,
     pub proxies: TrustedProxies,
     pub redis_url: Option<String>,
@@ -232,9 +240,13 @@ impl ServeSettings {
             ensure!(workers > 0, "--workers must be at least 1");
             http.workers = workers;
         }
+        if let Some(streams_max) = options.live_streams_max {
+            http.streams_max = streams_max;
+        }
         Ok(Self {
             store,
             demo: options.demo.unwrap_or(false),
+            demo_day: options.demo_day(),
             http,
             proxies: options.proxies()?,
             mail: options.mail(),
@@ -256,6 +268,7 @@ impl ServeOptions {
         Self {
             listen: self.listen.or(file.listen),
             demo: self.demo.or(file.demo),
+            demo_day_seconds: self.demo_day_seconds.or(file.demo_day_seconds),
             redis_url: self.redis_url.or(file.redis_url),
             mail_url: self.mail_url.or(file.mail_url),
             mail_from: self.mail_from.or(file.mail_from),
@@ -265,6 +278,7 @@ impl ServeOptions {
             time_zone: self.time_zone.or(file.time_zone),
             password_threads: self.password_threads.or(file.password_threads),
             workers: self.workers.or(file.workers),
+            live_streams_max: self.live_streams_max.or(file.live_streams_max),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
             payments_pending_max: self.payments_pending_max.or(file.payments_pending_max),
             journal_segment_mib: self.journal_segment_mib.or(file.journal_segment_mib),
@@ -309,6 +323,16 @@ impl ServeOptions {
             options.threads = threads;
         }
         Ok(options)
+    }
+
+    fn demo_day(&self) -> Span {
+        const DAY_SECONDS: u32 = 86_400;
+        let usual = if self.demo == Some(true) {
+            DAY_SECONDS
+        } else {
+            0
+        };
+        Span::from_secs(self.demo_day_seconds.unwrap_or(usual))
     }
 
     fn calendar(&self) -> anyhow::Result<ShopCalendar> {

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod demo;
+mod demo_clock;
 pub mod domain;
 pub mod gateways;
 pub mod http;

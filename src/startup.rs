@@ -20,16 +20,18 @@ use crate::actors::{
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
 use crate::demo;
+use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::Sandbox;
 use crate::http::health::{Lag, ProjectionHealth};
-use crate::http::{self, HttpParts};
+use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::following::Progress;
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
+use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
 use crate::secrets::{self, Secrets};
@@ -46,6 +48,7 @@ pub struct Service {
     place: Option<Place>,
     notices: Option<Notices>,
     database: Database,
+    journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
 }
 
@@ -57,12 +60,17 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     service.start_notices(&settings, &people)?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
-    let (server, address) = http::serve(
+    let Serving {
+        server,
+        address,
+        streams,
+    } = http::serve(
         settings.http,
         HttpParts {
             engine: service.link(),
             database: service.database.clone(),
             accounts: people.accounts.clone(),
+            journeys: service.journeys.clone(),
             proxies: settings.proxies,
             lag: lag(&service.projection),
         },
@@ -72,6 +80,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
         let engine = service.link().connect();
         demo::set_up(&engine, &people.accounts, data_dir, &url).await?;
     }
+    let demo_clock = DemoClock::start(settings.demo_day, &service.link(), &service.database);
     println!("listening on {url}");
     tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
 
@@ -81,8 +90,10 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
         () = stop => None,
         failure = engine_failure(&mut service.engine_failure) => failure,
     };
+    streams.close();
     handle.stop(failure.is_none()).await;
     running.await??;
+    demo_clock.stop().await;
     people.close().await;
     match failure {
         Some(failure) => Err(failure.into()),
@@ -180,6 +191,7 @@ impl Service {
         check_not_ahead(loaded.position, journal.position())?;
         let place = find_place(settings, &database, &journal, loaded.position).await?;
         let reader = journal.reader(loaded.position)?;
+        let journeys = Journeys::new(journal.readers(), database.clone());
         let projection = Projection::start(reader, database.clone(), projection::PACE)?;
         let (failure, engine_failure) = watch::channel(None);
         let followers = Followers {
@@ -193,6 +205,7 @@ impl Service {
             place,
             notices: None,
             database,
+            journeys,
             engine_failure,
         })
     }

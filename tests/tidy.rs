@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx::", &["persistence/"]),
     ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
+    ("actix_http::", &["http/server.rs"]),
     ("actix::", &["actors/", "startup.rs"]),
     (
         "lettre::",
@@ -31,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "startup.rs",
             "cli/",
             "demo.rs",
+            "demo_clock.rs",
         ],
     ),
     (

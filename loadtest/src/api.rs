@@ -100,6 +100,14 @@ impl Admin {
         self.post::<Value>(&path, "").await.map(drop)
     }
 
+    /// Sets the units in the sale.
+    pub(crate) async fn set_stock(&self, product: Uuid, total: u64) -> Result<()> {
+        let path = format!("/v1/admin/products/{product}/stock");
+        let body = json!({"total": total}).to_string();
+        let request = Request::put(self.pool.address(), &path, &self.token, &body);
+        self.ask::<Value>("PUT", &path, &request).await.map(drop)
+    }
+
     pub(crate) async fn stock(&self, product: Uuid) -> Result<Stock> {
         let sale: Value = self
             .get(&format!("/v1/admin/products/{product}/sale"))

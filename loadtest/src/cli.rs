@@ -31,6 +31,8 @@ pub(crate) enum Scenario {
     Latency(Latency),
     /// Latency of a purchase at a steady rate, in turns with and without a storm of sign-ins
     SignIns(SignIns),
+    /// What thousands of live streams of a product cost: memory, the time of a change to all, and purchases beside them
+    Live(Live),
     /// Throughput with the load spread over 1, 100 and 10,000 products
     ManyProducts(ManyProducts),
     /// The HTTP stack alone: checks the token, parses the order, answers 201
@@ -174,6 +176,21 @@ pub(crate) struct SignIns {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct Live {
+    /// Live streams of the product
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) streams: u32,
+    /// Purchases a second
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: u32,
+    /// How often purchases have a turn without and one with the streams
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct NoOpServer {
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
@@ -201,6 +218,7 @@ impl Cli {
             Scenario::ManyProducts(many) => many.load.server.validate(),
             Scenario::Latency(latency) => latency.load.server.validate(),
             Scenario::SignIns(sign_ins) => sign_ins.load.server.validate(),
+            Scenario::Live(live) => live.load.server.validate(),
             Scenario::NoOpServer(_) => Ok(()),
         }
     }

@@ -12,6 +12,7 @@ mod compare;
 mod flash_sale;
 mod http;
 mod latency;
+mod live;
 mod machine;
 mod open_loop;
 mod own_directory;
@@ -79,6 +80,9 @@ async fn run(scenario: Scenario) -> Result<ExitCode> {
         }
         Scenario::Latency(options) => {
             finish(&latency::run(&options).await?, options.load.json.as_deref())
+        }
+        Scenario::Live(options) => {
+            finish(&live::run(&options).await?, options.load.json.as_deref())
         }
         Scenario::SignIns(options) => finish(
             &sign_ins::run(&options).await?,

@@ -31,6 +31,15 @@ impl Process {
         Ok(self.child.try_wait()?.map(|status| status.to_string()))
     }
 
+    /// What of it is in memory, as the kernel counts it.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib << 10)
+    }
+
     /// The first line it prints. A child that stays silent is a fault, not a hang.
     pub(crate) fn first_line(&mut self, limit: Duration) -> Result<String> {
         let stdout = self

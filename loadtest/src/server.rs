@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) admin_token: String,
     pub(crate) data_dir: PathBuf,
     /// Set when this run has started the server; dropping it stops the server, then removes its data.
-    _own: Option<Own>,
+    own: Option<Own>,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Server {
             address,
             admin_token,
             data_dir: args.data_dir.clone(),
-            _own: None,
+            own: None,
         })
     }
 
@@ -95,6 +95,11 @@ impl Server {
         let demo = Demo::read(&self.data_dir)?;
         demo.buyer
             .context("`demo.json` names no buyer; sign-ins need a server with --demo")
+    }
+
+    /// Memory of its process, if this run has started it.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.own.as_ref()?.process.memory_bytes()
     }
 
     async fn start() -> Result<Self> {
@@ -126,7 +131,7 @@ impl Server {
             address,
             admin_token: demo.admin.token,
             data_dir: own.data_dir.path().to_owned(),
-            _own: Some(own),
+            own: Some(own),
         })
     }
 }

@@ -379,7 +379,10 @@ fn open_address(
     })
 }
 
-fn open_content(key: &DataKey, version: &AddressVersion) -> Result<AddressDraft, Refusal> {
+pub(super) fn open_content(
+    key: &DataKey,
+    version: &AddressVersion,
+) -> Result<AddressDraft, Refusal> {
     let text = key
         .open(place(version.id), &version.content)
         .map_err(|damage| damaged(&damage))?;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::token::Role;
 use super::vault::Vault;
-use crate::domain::{BuyerId, RequestId, Timestamp};
+use crate::domain::{BuyerId, ProductId, RequestId, Timestamp};
 use crate::persistence::database::{AccountEvent, Chain, Database};
 
 /// Events that may wait while the database is away. The next is counted and lost: remembering that somebody knocked is not
@@ -44,6 +44,8 @@ pub enum Act {
     Erased,
     AccessDenied,
     DataDamaged,
+    /// Somebody took the orders of a product away, with the personal data of their buyers.
+    OrdersExported(ProductId),
 }
 
 impl Act {
@@ -64,6 +66,7 @@ impl Act {
             Self::Erased => "erased",
             Self::AccessDenied => "access_denied",
             Self::DataDamaged => "data_damaged",
+            Self::OrdersExported(_) => "orders_exported",
         }
     }
 
@@ -72,6 +75,7 @@ impl Act {
             Self::RoleChanged(before, after) => {
                 Some(format!("{} to {}", before.as_str(), after.as_str()).into())
             }
+            Self::OrdersExported(product) => Some(format!("product {product}").into()),
             _ => None,
         }
     }

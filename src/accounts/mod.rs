@@ -8,7 +8,7 @@
 //! | `sign_in.rs`, `sessions.rs`, `token.rs` | passwords in, tokens out |
 //! | `access.rs` | whether a token is still good, without a look-up |
 //! | `me.rs`, `address_book.rs`, `wishlist.rs` | what people see and change of themselves |
-//! | `roles.rs` | what admins do to accounts |
+//! | `roles.rs`, `contacts.rs` | what admins do to accounts, and read of many |
 //! | `letters.rs` | letters to an account, addressed and sealed |
 //! | `events.rs`, `rules.rs`, `errands.rs` | the log, the limits, what is done after the answer |
 //!
@@ -17,6 +17,7 @@
 
 pub mod access;
 mod address_book;
+mod contacts;
 mod errands;
 pub mod events;
 pub mod fields;
@@ -52,6 +53,7 @@ use crate::persistence::limits::{Limiter, Rule, Verdict};
 use crate::secrets::LiveKeys;
 
 pub use address_book::{Address, AddressDraft, AddressPatch};
+pub use contacts::Contact;
 #[cfg(test)]
 pub(crate) use letters::account_with_address;
 pub(crate) use letters::{LETTER_LIFE, Life, open_letter, order_letter};

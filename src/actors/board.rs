@@ -23,10 +23,16 @@ pub struct Listing {
     pub registered_at: Timestamp,
 }
 
+/// Looks at one product again and again, without looking it up.
+#[derive(Debug, Clone)]
+pub struct Lookout(Arc<Shelf>);
+
 #[derive(Debug)]
 struct Shelf {
     details: ArcSwap<Details>,
     snapshot: ArcSwap<Snapshot>,
+    /// Grows with whatever is published.
+    version: AtomicU64,
     registered_at: Timestamp,
 }
 
@@ -58,6 +64,10 @@ impl Board {
     pub fn listing_or_deleted(&self, product: ProductId) -> Option<Listing> {
         let shelf = self.shelves.read().get(&product).cloned()?;
         Some(shelf.listing())
+    }
+
+    pub fn lookout(&self, product: ProductId) -> Option<Lookout> {
+        self.shelves.read().get(&product).cloned().map(Lookout)
     }
 
     /// Up to `limit` products that are not deleted, oldest first, after the one named.
@@ -106,11 +116,24 @@ impl Board {
     }
 }
 
+impl Lookout {
+    /// Another number than before: there is something new to see. Take it before looking, and nothing is missed.
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// Also of a product that is deleted.
+    pub fn listing(&self) -> Listing {
+        self.0.listing()
+    }
+}
+
 impl Shelf {
     fn new(product: &Product) -> Self {
         Self {
             details: ArcSwap::from_pointee(product.details.clone()),
             snapshot: ArcSwap::from_pointee(product.snapshot()),
+            version: AtomicU64::new(0),
             registered_at: product.registered_at,
         }
     }
@@ -120,6 +143,7 @@ impl Shelf {
             self.details.store(Arc::new(product.details.clone()));
         }
         self.snapshot.store(Arc::new(product.snapshot()));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     fn listing(&self) -> Listing {

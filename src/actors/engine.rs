@@ -14,6 +14,7 @@ use super::message::{
     Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
     Shipment, StartPayment, Viewer,
 };
+use super::watch::Watch;
 use crate::domain::{
     AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
 };
@@ -150,6 +151,11 @@ impl Engine {
             Reply::Orders(orders) => Ok(orders),
             _ => Err(Refusal::Recovering),
         }
+    }
+
+    /// Tells from now on what happens to a buyer. Read what there is afterwards, and nothing is missed.
+    pub fn watch(&self, buyer: BuyerId) -> Watch {
+        Watch::open(&self.shared.watchers, buyer)
     }
 
     pub async fn change_product(

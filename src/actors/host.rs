@@ -181,14 +181,14 @@ impl EngineActor {
     /// One batch. `false` if there was nothing to do.
     fn take_turn(&mut self, commands: &mut Vec<Envelope>) -> bool {
         let now = self.now();
-        self.turn.begin(now, self.journal.position());
+        self.begin_turn(now);
         self.settle_due();
         let mut admitted = 0;
         for envelope in commands.drain(..) {
             admitted += usize::from(envelope.reply_to != ReplyTo::Nobody);
             if self.turn.batch.is_full() {
                 self.commit();
-                self.turn.begin(now, self.journal.position());
+                self.begin_turn(now);
             }
             self.handle(envelope);
         }
@@ -196,6 +196,12 @@ impl EngineActor {
         self.commit();
         self.shared.release(admitted);
         worked
+    }
+
+    /// After the commands were taken: who watched before they sent one is seen here.
+    fn begin_turn(&mut self, now: Timestamp) {
+        self.turn.begin(now, self.journal.position());
+        self.turn.is_watched = self.shared.watchers.is_anybody();
     }
 
     fn handle(&mut self, envelope: Envelope) {
@@ -267,6 +273,28 @@ impl EngineActor {
                 board.publish(product);
             }
         }
+        self.tell_watchers();
+    }
+
+    fn tell_watchers(&mut self) {
+        let Turn {
+            changed, places, ..
+        } = &mut self.turn;
+        if changed.is_empty() && places.is_empty() {
+            return;
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        places.sort_unstable();
+        places.dedup();
+        let cell = &self.cell;
+        let orders = changed.drain(..).filter_map(|id| cell.sound_order(id));
+        self.shared.watchers.tell(orders);
+        let places = places
+            .drain(..)
+            .filter(|(it, _)| !cell.is_product_broken(*it));
+        let places = places.map(|(product, buyer)| (buyer, product, cell.place_on(product, buyer)));
+        self.shared.watchers.tell_places(places);
     }
 
     fn release_effects(&mut self) {
@@ -376,6 +404,7 @@ impl EngineActor {
                     self.turn.touched.insert(product.id, ());
                 }
                 self.publish();
+                self.shared.watchers.tell_all_to_read_anew();
                 self.release_effects();
                 tracing::info!("the crashed actors are back in service");
                 self.run(context);

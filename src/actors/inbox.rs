@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::board::Board;
 use super::lane::Lane;
 use super::message::{Command, Refusal, ReplyTo};
+use super::watch::Watchers;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     in_flight_max: usize,
     engine: OnceLock<Recipient<Wake>>,
     pub(crate) board: Board,
+    pub(crate) watchers: Arc<Watchers>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Counters,
 }
@@ -72,6 +74,7 @@ impl Shared {
             in_flight_max,
             engine: OnceLock::new(),
             board: Board::new(),
+            watchers: Arc::default(),
             clock,
             counters: Counters::default(),
         }

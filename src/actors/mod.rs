@@ -10,6 +10,7 @@
 //! | `payment` | the actor that talks to the payment provider, away from the engine's thread |
 //! | `board` | what is durable about each product, readable from every thread |
 //! | `lane` | the way back: answers in batches, one wake-up a worker |
+//! | `watch` | who is told of the orders of which buyer |
 //!
 //! **Invariant:** every change goes through `Cell::apply`, live and in replay.
 
@@ -25,8 +26,9 @@ mod payment;
 mod product;
 mod startup;
 mod turn;
+mod watch;
 
-pub use board::{Board, Listing};
+pub use board::{Board, Listing, Lookout};
 pub use engine::{Engine, EngineLink};
 pub use host::EngineFailure;
 pub use inbox::Counters;
@@ -34,3 +36,4 @@ pub use payment::PaymentTimes;
 pub use startup::{
     EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,
 };
+pub use watch::{Notice, Watch};

@@ -1,7 +1,7 @@
 //! One turn of the engine: what a batch of commands decided, kept back until the journal has it.
 
 use super::message::{Answer, Effect, ReplyTo};
-use crate::domain::{BuyerId, Event, IdMap, OrderPlaced, ProductId, Timestamp};
+use crate::domain::{BuyerId, Event, IdMap, OrderId, OrderPlaced, ProductId, Timestamp};
 use crate::persistence::codec;
 use crate::persistence::journal::{Batch, Position};
 
@@ -18,6 +18,12 @@ pub(crate) struct Turn {
     pub(crate) placed: Vec<OrderPlaced>,
     /// Who was offered units of what, for the same reason.
     pub(crate) offered: Vec<(BuyerId, ProductId)>,
+    /// Somebody watches buyers: note which orders change.
+    pub(crate) is_watched: bool,
+    /// Orders that changed; a watched turn alone notes them.
+    pub(crate) changed: Vec<OrderId>,
+    /// Places on waitlists that changed, likewise.
+    pub(crate) places: Vec<(ProductId, BuyerId)>,
     last: Position,
 }
 
@@ -31,6 +37,9 @@ impl Turn {
             touched: IdMap::default(),
             placed: Vec::new(),
             offered: Vec::new(),
+            is_watched: false,
+            changed: Vec::new(),
+            places: Vec::new(),
             last: Position::ZERO,
         }
     }
@@ -45,6 +54,8 @@ impl Turn {
         self.touched.clear();
         self.placed.clear();
         self.offered.clear();
+        self.changed.clear();
+        self.places.clear();
     }
 
     /// The sequence number that the next record will have.
@@ -59,6 +70,13 @@ impl Turn {
         self.batch
             .push_with(|buffer| codec::encode(event, buffer))
             .expect("a record is bounded by what HTTP lets in, and a full batch takes no command");
+    }
+
+    pub(crate) fn note_change(&mut self, event: &Event) {
+        if self.is_watched {
+            self.changed.extend(event.order());
+            event.for_each_place(|product, buyer| self.places.push((product, buyer)));
+        }
     }
 
     pub(crate) fn touch(&mut self, product: ProductId) {

@@ -156,6 +156,29 @@ impl Event {
         }
     }
 
+    /// The order that it is about, if it is about one.
+    pub fn order(&self) -> Option<OrderId> {
+        match self {
+            Self::ProductChanged { .. } | Self::WaitlistChanged { .. } => None,
+            Self::OrderPlaced(placed) => Some(placed.order),
+            Self::OrderChanged { order, .. } => Some(*order),
+        }
+    }
+
+    /// Shows whose places on which waitlists it is about.
+    pub fn for_each_place(&self, mut show: impl FnMut(ProductId, BuyerId)) {
+        match self {
+            Self::ProductChanged { .. } | Self::OrderChanged { .. } => {}
+            Self::OrderPlaced(placed) => {
+                let offers = placed.offers.iter();
+                offers.for_each(|taken| show(taken.product, placed.buyer));
+            }
+            Self::WaitlistChanged {
+                product, change, ..
+            } => change.buyers().for_each(|buyer| show(*product, buyer)),
+        }
+    }
+
     /// Shows every movement of units that the event stands for, in order.
     pub fn for_each_posting(&self, mut show: impl FnMut(&Posting)) {
         match self {

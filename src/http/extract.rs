@@ -79,13 +79,16 @@ impl FromRequest for Staff {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let staff = [Role::Seller, Role::Admin];
-        let caller = caller_in(request, &staff, "`seller` or `admin`");
+        let caller = caller_in(request, Self::ROLES, "`seller` or `admin`");
         ready(caller.map(|Caller { id, bearer }| Self {
             id,
             role: bearer.role,
         }))
     }
+}
+
+impl Staff {
+    pub const ROLES: &[Role] = &[Role::Seller, Role::Admin];
 }
 
 impl FromRequest for Admin {
@@ -273,6 +276,21 @@ fn past_quotation_mark(text: &str) -> &str {
 }
 
 fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    let token = bearer_token(request)?;
+    let Some(gate) = request.app_data::<Data<Gate>>() else {
+        return Err(Problem::unavailable(&"nobody checks tokens"));
+    };
+    let bearer = gate
+        .admit(token)
+        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    Ok(Caller {
+        id: bearer.id,
+        bearer,
+    })
+}
+
+/// What the request shows to be let in.
+pub(super) fn bearer_token(request: &HttpRequest) -> Result<&str, Problem> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else {
         return Err(Problem::unauthorized(
             "send `Authorization: Bearer <access token>`",
@@ -284,20 +302,8 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    let Some(token) = token else {
-        return Err(Problem::unauthorized(
-            "the Authorization header is not `Bearer <access token>`",
-        ));
-    };
-    let Some(gate) = request.app_data::<Data<Gate>>() else {
-        return Err(Problem::unavailable(&"nobody checks tokens"));
-    };
-    let bearer = gate
-        .admit(token)
-        .map_err(|error| Problem::unauthorized(error.to_string()))?;
-    Ok(Caller {
-        id: bearer.id,
-        bearer,
+    token.ok_or_else(|| {
+        Problem::unauthorized("the Authorization header is not `Bearer <access token>`")
     })
 }
 

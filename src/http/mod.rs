@@ -9,6 +9,7 @@ pub mod client_address;
 pub mod extract;
 pub mod health;
 mod ids;
+pub mod live;
 pub mod me;
 pub mod openapi;
 pub mod orders;
@@ -27,7 +28,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
 
-pub use server::{HttpOptions, HttpParts, ServerError, serve};
+pub use server::{HttpOptions, HttpParts, ServerError, Serving, serve};
 
 use problem::Problem;
 
@@ -47,6 +48,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(returns::configure)
         .configure(products::configure)
         .configure(waitlist::configure)
+        .configure(live::configure)
         .configure(auth::configure)
         .configure(me::configure)
         .configure(addresses::configure)

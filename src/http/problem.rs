@@ -13,6 +13,7 @@ use super::words::{availability_word, rfc3339, uuid_of};
 use crate::accounts;
 use crate::actors::message::Refusal;
 use crate::domain::{Availability, Rejection, Shortage, Timestamp};
+use crate::persistence::journey;
 
 /// What a client is told when something was not done. Nothing changed.
 #[derive(Debug)]
@@ -239,6 +240,35 @@ impl Problem {
         }])
     }
 
+    pub fn too_many_streams(streams_max: usize) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_streams",
+            "Too many live streams",
+            "all live streams of the server are taken; ask for the current state now and then",
+        )
+        .with("streams_max", streams_max)
+        .retry_after(5)
+    }
+
+    pub fn too_many_own_streams(streams_max: u32) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_own_streams",
+            "Too many live streams of yours",
+            format!(
+                "an account has at most {streams_max} live streams; close another window first"
+            ),
+        )
+        .with("streams_max", streams_max)
+        .retry_after(5)
+    }
+
+    /// Something of which only so much is done at once.
+    pub fn too_busy() -> Self {
+        Self::busy("busy", "more of this is waiting than is admitted")
+    }
+
     fn busy(code: &'static str, detail: &'static str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -364,12 +394,21 @@ impl From<accounts::Refusal> for Problem {
                 "The last admin",
                 "nobody could make another admin; make one first",
             ),
-            R::Busy => Self::busy("busy", "more of this is waiting than is admitted"),
+            R::Busy => Self::too_busy(),
             R::Damaged => Self::busy(
                 "personal_data_damaged",
                 "what is known about you cannot be read; the shop must mend it",
             ),
             R::Database(error) => Self::unavailable(&error),
+        }
+    }
+}
+
+impl From<journey::Refusal> for Problem {
+    fn from(refusal: journey::Refusal) -> Self {
+        match refusal {
+            journey::Refusal::Busy => Self::too_busy(),
+            fault => Self::unavailable(&fault),
         }
     }
 }

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::addresses::AddressView;
 use super::problem::{FieldError, Problem};
-use super::words::{availability_word, rfc3339, state_word, uuid_of};
+use super::words::{availability_word, refund_word, rfc3339, state_word, uuid_of};
 use crate::actors::Listing;
-use crate::domain::{self, Currency, Order, OrderState, Phase, RefundState, Snapshot, Timestamp};
+use crate::domain::{self, Currency, Order, OrderState, Phase, Snapshot, Timestamp};
 
 /// An amount in minor units of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -132,6 +132,23 @@ pub struct ProductView {
     /// People on the waitlist: as long as there are any, they are offered units first.
     pub waiting: u64,
     /// When the first hold or offer ends.
+    pub earliest_deadline: Option<String>,
+    pub server_time: String,
+}
+
+/// What of a product changes during a sale.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AvailabilityView {
+    pub id: Uuid,
+    pub price: Money,
+    pub window: Option<WindowView>,
+    /// `available`, `all_held` (may come back) or `sold_out` (final).
+    #[schema(example = "available")]
+    pub availability: &'static str,
+    pub available: u64,
+    /// Live holds that may give units back.
+    pub holds: u64,
+    /// When the first of them ends.
     pub earliest_deadline: Option<String>,
     pub server_time: String,
 }
@@ -291,11 +308,7 @@ impl PaymentView {
                 domain::AttemptState::Captured => "captured",
                 domain::AttemptState::Declined => "declined",
             },
-            refund: match attempt.refund {
-                RefundState::NotDue => "not_due",
-                RefundState::Due => "due",
-                RefundState::Done => "done",
-            },
+            refund: refund_word(attempt.refund),
             method: attempt.method.to_string(),
             started_at: rfc3339(attempt.started_at),
         }
@@ -341,6 +354,24 @@ impl ProductView {
             available: snapshot.free_units(),
             holds: snapshot.holds,
             waiting: snapshot.waiting + snapshot.offers,
+            earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
+            server_time: rfc3339(now),
+        }
+    }
+}
+
+impl AvailabilityView {
+    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+        let Listing {
+            details, snapshot, ..
+        } = listing;
+        Self {
+            id: uuid_of(snapshot.id.get()),
+            price: Money::view(details.price),
+            window: WindowView::view(snapshot, now),
+            availability: availability_word(snapshot.availability()),
+            available: snapshot.free_units(),
+            holds: snapshot.holds,
             earliest_deadline: snapshot.earliest_deadline.map(rfc3339),
             server_time: rfc3339(now),
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use uuid::Uuid;
 
-use crate::domain::{Availability, OrderState, Timestamp};
+use crate::domain::{Availability, Bucket, OrderState, RefundState, Timestamp};
 
 pub(super) fn uuid_of(bits: u128) -> Uuid {
     Uuid::from_u128(bits)
@@ -54,6 +54,26 @@ pub(super) const fn availability_word(availability: Availability) -> &'static st
         Availability::Available => "available",
         Availability::AllHeld => "all_held",
         Availability::SoldOut => "sold_out",
+    }
+}
+
+pub(super) const fn bucket_word(bucket: Bucket) -> &'static str {
+    match bucket {
+        Bucket::Outside => "outside",
+        Bucket::Available => "available",
+        Bucket::Held => "held",
+        Bucket::Offered => "offered",
+        Bucket::Sold => "sold",
+        Bucket::Returning => "returning",
+        Bucket::Withdrawn => "withdrawn",
+    }
+}
+
+pub(super) const fn refund_word(refund: RefundState) -> &'static str {
+    match refund {
+        RefundState::NotDue => "not_due",
+        RefundState::Due => "due",
+        RefundState::Done => "done",
     }
 }
 

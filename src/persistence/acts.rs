@@ -1,7 +1,7 @@
 //! The words for what was done to products and orders, as the audit log and the journeys tell it. A word is never given
 //! another meaning.
 
-use crate::domain::{OrderChange, ProductChange, WindowAct};
+use crate::domain::{OrderChange, ProductChange, WaitlistChange, WindowAct};
 
 pub(super) const fn of_product(change: &ProductChange) -> &'static str {
     match change {
@@ -20,6 +20,15 @@ pub(super) const fn of_product(change: &ProductChange) -> &'static str {
 }
 
 pub(super) const ORDER_PLACED: &str = "order_placed";
+
+pub(super) const fn of_waitlist(change: &WaitlistChange) -> &'static str {
+    match change {
+        WaitlistChange::Joined { .. } => "waitlist_joined",
+        WaitlistChange::Left { .. } => "waitlist_left",
+        WaitlistChange::Offered { .. } => "units_offered",
+        WaitlistChange::Lapsed { .. } => "offer_lapsed",
+    }
+}
 
 pub(super) const fn of_order(change: &OrderChange) -> &'static str {
     match change {

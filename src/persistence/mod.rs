@@ -11,6 +11,7 @@ pub mod codec;
 pub mod database;
 pub mod following;
 pub mod journal;
+pub mod journey;
 pub mod limits;
 pub mod projection;
 

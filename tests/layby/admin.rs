@@ -47,7 +47,10 @@ const ROUTES: &[(&str, &str, Option<&str>)] = &[
     ("POST", "/v1/admin/products/{id}/window/resume", None),
     ("POST", "/v1/admin/products/{id}/window/close", None),
     ("GET", "/v1/admin/products/{id}/sale", None),
+    ("GET", "/v1/admin/products/{id}/sale/orders.csv", None),
+    ("GET", "/v1/admin/products/{id}/journey", None),
     ("GET", "/v1/admin/orders", None),
+    ("GET", "/v1/admin/orders/{id}/journey", None),
     ("GET", "/v1/admin/orders/{id}", None),
     (
         "POST",

@@ -11,7 +11,8 @@ use layby::actors::message::{
     PaymentReply, PlaceOrder, ProductAct, Refusal, Shipment, StartPayment, Viewer,
 };
 use layby::actors::{
-    self, Engine, EngineOptions, EngineParts, LiveState, PaymentTimes, Reload, RunningEngine,
+    self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, Reload,
+    RunningEngine,
 };
 use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
@@ -20,7 +21,7 @@ use layby::domain::{
     OrderState, PaymentAnswer, PaymentOutcome, ProductId, Quantity, RefundState, RequestId,
     RestockTo, Span, Timestamp, Window, WindowAct,
 };
-use layby::gateways::payment::{Charge, Notice, PaymentProvider, Unclear};
+use layby::gateways::payment::{self, Charge, PaymentProvider, Unclear};
 use layby::persistence::database::{self, Database};
 use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
 use layby::persistence::projection::{self, Projection};
@@ -269,6 +270,32 @@ fn an_actor_that_crashes_under_load_takes_back_no_answer() {
     });
 }
 
+#[test]
+fn a_watcher_is_told_what_changes_and_after_a_crash_to_read_anew() {
+    on_stage(async |stage| {
+        let lamp = stage.product(10).await;
+        let order = stage.place(lamp, 1).await.expect("there are enough");
+        let watch = stage.engine.watch(order.buyer);
+        assert_eq!(watch.take(), [], "that was before");
+        stage.pay(&order, "silent").await;
+        let [Notice::Order(told)] = &watch.take()[..] else {
+            panic!("one order has changed");
+        };
+        assert_eq!((told.id, told.state), (order.id, OrderState::Paying));
+        stage.hear(&order, PaymentOutcome::Captured).await;
+        let paid = stage.settled(&order, OrderState::Paid).await;
+        assert_eq!(watch.take(), [Notice::Order(paid)]);
+
+        stage
+            .engine
+            .break_product(lamp)
+            .await
+            .expect_err("it crashes");
+        stage.comes_back(lamp).await;
+        assert!(watch.take().contains(&Notice::Resync));
+    });
+}
+
 // -- the stage ---------------------------------------------------------------------------------------------------
 
 struct Stage {
@@ -276,7 +303,7 @@ struct Stage {
     engine: Engine,
     clock: ManualClock,
     bank: Arc<Bank>,
-    notices: mpsc::Sender<Notice>,
+    notices: mpsc::Sender<payment::Notice>,
     projection: Projection,
     database: Database,
 }
@@ -483,7 +510,7 @@ impl Stage {
     /// The provider sends a notice about the last attempt.
     async fn hear(&self, order: &Order, outcome: PaymentOutcome) {
         let order = self.order(order).await;
-        let notice = Notice {
+        let notice = payment::Notice {
             order: order.id,
             attempt: order.attempts.last().expect("an attempt").id,
             outcome,

@@ -166,6 +166,10 @@ fn every_list_has_pages(store: Store) {
             .send(&Method::PUT, &wish, None, Some(&quantity))
             .is(201);
     }
+    for sold_out in [shop.product(Sale::of(0)), shop.product(Sale::of(0))] {
+        let path = format!("/v1/products/{sold_out}/waitlist");
+        admin.caller.post(&path).is(201);
+    }
     shop.catches_up();
     let document = shop.visitor().get("/openapi.json").is(200);
     let lists = lists(&document);

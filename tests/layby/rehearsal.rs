@@ -9,6 +9,7 @@ use crate::support::{Shop, Store, on_each_database, run};
 
 on_each_database! {
     a_rehearsed_flash_sale_ends_with_right_books,
+    a_rehearsed_audience_hears_of_every_change,
 }
 
 fn a_rehearsed_flash_sale_ends_with_right_books(store: Store) {
@@ -43,6 +44,38 @@ fn a_rehearsed_flash_sale_ends_with_right_books(store: Store) {
         assert_eq!(report[fault], 0, "{fault}: {report:#}");
     }
     shop.prove_books();
+}
+
+fn a_rehearsed_audience_hears_of_every_change(store: Store) {
+    let shop = Shop::open_with(store, &["--demo"]);
+    let result = shop.scratch().join("result.json");
+    let mut rehearsal = Command::new(loadtest());
+    rehearsal
+        .args([
+            "live",
+            "--streams",
+            "200",
+            "--rate",
+            "200",
+            "--buyers",
+            "50",
+        ])
+        .args(["--rounds", "1", "--seconds", "1", "--connections", "8"])
+        .arg("--data-dir")
+        .arg(shop.data_dir())
+        .arg("--json")
+        .arg(&result);
+    let output = run(&mut rehearsal);
+    // What is slow on a machine that is busy with other tests is told, not asserted.
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(&result).expect("a result")).expect("JSON");
+    for reach in ["reach_ms", "reach_quiet_ms"] {
+        assert_eq!(report[reach]["missed"], 0, "{report:#}");
+        assert!(report[reach]["heard"].as_u64() >= Some(200), "{report:#}");
+    }
+    assert!(report["p99_ratio"]["median"].is_f64(), "{report:#}");
 }
 
 /// Built along with `cargo test --workspace` into the same directory as `layby`.

@@ -1,6 +1,7 @@
 //! The wishlist: what it shows, and buying all of it in one order.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,7 +10,8 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Caller, Key, Sale, Shop, Store, at_once, line, on_each_database, pause, run, text,
+    Answer, Caller, Key, Sale, Shop, Store, at_once, connect, eventually, line, on_each_database,
+    pause, run, text,
 };
 
 on_each_database! {
@@ -28,6 +30,8 @@ on_each_database! {
     an_empty_list_is_not_bought,
     a_bought_list_goes_to_an_address_of_ones_own,
     a_repeat_gets_the_same_bytes_and_ends_the_removal,
+    a_removal_that_failed_is_told_and_done_by_the_repeat,
+    whoever_hangs_up_finds_an_order_or_a_list,
     the_key_decides_and_not_the_list,
     what_is_put_there_again_stays,
     one_key_in_twenty_requests_at_once_is_one_order,
@@ -470,6 +474,73 @@ fn a_repeat_gets_the_same_bytes_and_ends_the_removal(store: Store) {
         ((3, 2, 0), (4, 1, 0))
     );
     assert_eq!(ids_of_orders(&alice).len(), 1);
+}
+
+fn a_removal_that_failed_is_told_and_done_by_the_repeat(store: Store) {
+    let mut shop = Shop::open(store);
+    let [lamp, desk] = [5, 5].map(|stock| shop.product(Sale::of(stock)));
+    let (alice, key) = (somebody(&shop), Key::fresh());
+    put(&alice, &lamp, 2).is(201);
+    put(&alice, &desk, 1).is(201);
+    shop.announce("request failed");
+    shop.sql(match store {
+        Store::Sqlite => {
+            "CREATE TRIGGER stuck BEFORE DELETE ON wishlist BEGIN SELECT RAISE(ABORT, 'stuck'); END"
+        }
+        Store::MariaDb => {
+            "CREATE TRIGGER stuck BEFORE DELETE ON wishlist FOR EACH ROW SIGNAL SQLSTATE '45000'"
+        }
+    });
+    for _ in 0..2 {
+        checkout_under(&key, &alice).is_refused(503, "temporarily_unavailable");
+        assert_eq!(wishes(&alice).len(), 2);
+        assert_eq!(ids_of_orders(&alice).len(), 1);
+    }
+    shop.sql("DROP TRIGGER stuck");
+    let order = checkout_under(&key, &alice).is(201);
+    assert_eq!(wishes(&alice), []);
+    assert_eq!(ids_of_orders(&alice), [text(&order, "id")]);
+    assert_eq!(
+        (shop.units(&lamp), shop.units(&desk)),
+        ((3, 2, 0), (4, 1, 0))
+    );
+}
+
+fn whoever_hangs_up_finds_an_order_or_a_list(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(1_000));
+    let everybody = people(&shop, 24);
+    for person in &everybody {
+        put(person, &lamp, 1).is(201);
+    }
+    at_once(&everybody, |person| {
+        let request = format!(
+            "POST {LIST}/checkout HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\nIdempotency-Key: once\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+            person.token()
+        );
+        let mut stream = connect(shop.url());
+        let greeting = b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n";
+        stream.write_all(greeting).expect("sent");
+        // An answer that nobody has read makes the end of the connection a reset, which a server notices at once.
+        stream.peek(&mut [0]).expect("an answer");
+        stream.write_all(request.as_bytes()).expect("sent");
+        pause(Duration::from_micros(rand::rng().random_range(0..4_000)));
+    });
+    // None of them has both, once what was under way is done.
+    for person in &everybody {
+        eventually("an order or a list", || {
+            let (orders, wishes) = (ids_of_orders(person).len(), wishes(person).len());
+            (orders + wishes == 1).then_some(())
+        });
+    }
+    // A repeat makes no second order of any.
+    for person in &everybody {
+        person
+            .post_under(&Key("once".into()), &format!("{LIST}/checkout"), &json!({}))
+            .is(201);
+    }
+    assert_eq!(shop.units(&lamp), (976, 24, 0));
 }
 
 fn the_key_decides_and_not_the_list(store: Store) {

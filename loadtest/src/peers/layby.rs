@@ -17,7 +17,7 @@ use crate::server::Server;
 use crate::workload::{SOLD_OUT, Workload};
 
 /// More than any comparison sells.
-const PLENTY: u64 = 10_000_000;
+pub(crate) const PLENTY: u64 = 10_000_000;
 const PER_PERSON_PLENTY: u32 = 1_000_000;
 /// No hold expires while it is measured, so that expiry is not part of the figure.
 const HOLD_SECONDS: u32 = 1_800;
@@ -45,6 +45,25 @@ pub(super) async fn start(bench: &Bench, peer: Peer) -> Result<Started> {
         peer,
         workload,
         _process: None,
+    })
+}
+
+/// One product with plenty of stock, for a scenario that changes it while it is sold.
+#[derive(Debug)]
+pub(crate) struct HotProduct {
+    pub(crate) workload: Workload,
+    pub(crate) product: Uuid,
+    pub(crate) admin: Admin,
+}
+
+pub(super) async fn hot_product(bench: &Bench, server: &Server) -> Result<HotProduct> {
+    let buyers = bench.server_buyers(server)?;
+    let shop = Shop::new(server);
+    let product = shop.open_product(PLENTY).await?;
+    Ok(HotProduct {
+        workload: Workload::ordering(&server.address, &buyers, &[product]),
+        product,
+        admin: shop.admin,
     })
 }
 

@@ -22,6 +22,7 @@ use crate::settle::settle;
 use crate::workload::Workload;
 use crate::{buyers, signing};
 
+pub(crate) use layby::{HotProduct, PLENTY};
 pub(crate) use no_op::serve as serve_no_op;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +84,21 @@ impl Bench {
             bench.own_key = Some(directory);
         }
         Ok(bench)
+    }
+
+    /// For a scenario about Layby alone.
+    pub(crate) async fn prepare_layby(load: &Load) -> Result<Self> {
+        Self::prepare(load, &[Peer::Layby]).await
+    }
+
+    pub(crate) async fn hot_product(&self) -> Result<HotProduct> {
+        let server = self.server.as_ref().context("a product needs Layby")?;
+        layby::hot_product(self, server).await
+    }
+
+    /// Memory of the server's process, if this run has started it.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.server.as_ref()?.memory_bytes()
     }
 
     pub(crate) async fn start(&self, peer: Peer) -> Result<Started> {

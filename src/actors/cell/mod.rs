@@ -214,6 +214,11 @@ impl Cell {
         self.shards.iter().flat_map(OrderActor::iter)
     }
 
+    /// The order, unless it is out of service: its state may be half changed.
+    pub(crate) fn sound_order(&self, id: OrderId) -> Option<&Order> {
+        self.order(id).filter(|_| !self.is_broken(id))
+    }
+
     pub(crate) fn products_of(&self, order: OrderId) -> Vec<ProductId> {
         let lines = self.order(order).map(|order| &*order.lines);
         lines
@@ -372,6 +377,7 @@ impl Cell {
                 freed.push(posting.product);
             }
         });
+        turn.note_change(event);
         self.apply(sequence, event);
         turn.record(event);
         for product in freed {

@@ -252,7 +252,7 @@ impl Cell {
         Ok(())
     }
 
-    fn place_on(&self, id: ProductId, buyer: BuyerId) -> Option<Place> {
+    pub(crate) fn place_on(&self, id: ProductId, buyer: BuyerId) -> Option<Place> {
         let waitlist = self.products.get(&id)?.product().waitlist();
         Some(Place {
             product: id,

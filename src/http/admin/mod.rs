@@ -1,6 +1,8 @@
 //! What only the shop may do: products, sales and orders for its staff, users and the audit log for admins alone.
 
 pub mod audit;
+pub mod export;
+pub mod journeys;
 pub mod orders;
 pub mod products;
 pub mod users;
@@ -14,6 +16,8 @@ use crate::domain::{AdminMark, RequestId};
 pub fn configure(config: &mut web::ServiceConfig) {
     products::configure(config);
     orders::configure(config);
+    export::configure(config);
+    journeys::configure(config);
     users::configure(config);
     audit::configure(config);
 }

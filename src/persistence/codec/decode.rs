@@ -62,6 +62,9 @@ impl Bytes<'_> {
                 units: it.quantity("the units of an offer")?,
             })
         })?;
+        if offers.is_empty() {
+            return Err(CodecError::Range { what: "the offers" });
+        }
         Ok(OrderPlaced { offers, ..placed })
     }
 

@@ -25,6 +25,12 @@ mod tests;
 pub use decode::decode;
 pub use encode::encode;
 
+/// Whether the bytes of an id stand anywhere in a record. Costs far less than decoding it; they may stand there by chance.
+pub fn mentions(record: &[u8], id: u128) -> bool {
+    let id = id.to_le_bytes();
+    record.windows(id.len()).any(|it| it == id)
+}
+
 /// Why bytes are not an event. The checksum of the journal was right, so this is an older or a newer Layby, or a bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CodecError {

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{CodecError, arbitrary, decode, encode};
+use super::{CodecError, arbitrary, decode, encode, mentions};
 use crate::domain::Event;
 
 fn bytes_of(event: &Event) -> Vec<u8> {
@@ -26,6 +26,21 @@ proptest! {
         encode(&event, &mut out);
         prop_assert_eq!(&out[..2], [7, 7]);
         prop_assert_eq!(decode(&out[2..]), Ok(event));
+    }
+
+    #[test]
+    fn whatever_an_event_names_is_mentioned_in_its_record(event in arbitrary::event(), other in any::<u128>()) {
+        let record = bytes_of(&event);
+        let own = match &event {
+            Event::OrderPlaced(placed) => placed.order.get(),
+            Event::OrderChanged { order, .. } => order.get(),
+            Event::ProductChanged { product, .. } | Event::WaitlistChanged { product, .. } => {
+                product.get()
+            }
+        };
+        prop_assert!(mentions(&record, own));
+        event.for_each_posting(|posting| assert!(mentions(&record, posting.product.get())));
+        prop_assert!(!mentions(&record, other));
     }
 
     #[test]

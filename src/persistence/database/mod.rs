@@ -9,7 +9,7 @@
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `notices.rs` | the connection of the notices: what letters about orders are made from, and how far they are written |
-//! | `load.rs`, `pages.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
+//! | `load.rs`, `pages.rs`, `sale.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!
@@ -38,6 +38,7 @@ mod orders;
 mod pages;
 mod position;
 mod products;
+mod sale;
 mod sessions;
 mod verify;
 mod waitlist;

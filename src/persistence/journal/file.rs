@@ -23,7 +23,7 @@ use super::scan::{Scanned, scan};
 use super::spares::{Spare, Spares};
 use super::{
     Batch, Disk, DiskFile, Inspection, IoFailure, Journal, JournalError, JournalReader, OpenError,
-    Position, ReadError, Recovery, io_failure,
+    Position, ReadError, Readers, Recovery, io_failure,
 };
 
 #[derive(Debug, Clone)]
@@ -107,6 +107,12 @@ impl<D: Disk> FileJournal<D> {
     /// reported; what a live writer is just writing is not.
     pub fn inspect(disk: &D) -> Result<Inspection, OpenError> {
         inspect(disk)
+    }
+
+    /// For whoever reads beside the writer, whose own the journal is.
+    pub fn readers(&self) -> Readers {
+        let retained = Arc::clone(&self.retained);
+        Arc::new(move |after| reader_of(&retained, after))
     }
 
     fn resume(
@@ -295,12 +301,16 @@ impl<D: Disk> Journal for FileJournal<D> {
     }
 
     fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
-        self.retained.segment_after(after)?;
-        Ok(Box::new(SegmentReader::new(
-            Arc::clone(&self.retained),
-            after,
-        )))
+        reader_of(&self.retained, after)
     }
+}
+
+fn reader_of<F: DiskFile>(
+    retained: &Arc<Retained<F>>,
+    after: Position,
+) -> Result<Box<dyn JournalReader>, ReadError> {
+    retained.segment_after(after)?;
+    Ok(Box::new(SegmentReader::new(Arc::clone(retained), after)))
 }
 
 fn check_segment_bytes(segment_bytes: u64) -> Result<(), OpenError> {

@@ -45,7 +45,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 pub use self::batch::{BATCH_BYTES_MAX, Batch, BatchError, RECORD_BYTES_MAX};
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -144,6 +144,9 @@ pub trait JournalReader: Send {
     /// many were left out; none, if the next one is still there.
     fn skip_released(&mut self) -> u64;
 }
+
+/// Makes readers on any thread, like [`Journal::reader`].
+pub type Readers = Arc<dyn Fn(Position) -> Result<Box<dyn JournalReader>, ReadError> + Send + Sync>;
 
 /// What the disk refused.
 #[derive(Debug, thiserror::Error)]

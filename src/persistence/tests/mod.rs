@@ -4,6 +4,7 @@
 mod accounts;
 mod bench;
 mod histories;
+mod journeys;
 mod mail_outbox;
 mod migrating;
 mod notices;

@@ -96,6 +96,15 @@ impl Caller {
         }
     }
 
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (*name, value.as_str()))
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()
     }

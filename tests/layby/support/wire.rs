@@ -72,7 +72,7 @@ impl Exchange {
     }
 }
 
-fn parse(read: &[u8], asked: &str) -> Option<Answer> {
+pub(super) fn parse(read: &[u8], asked: &str) -> Option<Answer> {
     let head_ends = read.windows(4).position(|it| it == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&read[..head_ends]).expect("a head is ASCII");
     let mut lines = head.split("\r\n");

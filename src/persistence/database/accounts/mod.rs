@@ -154,6 +154,12 @@ impl Database {
             .await
     }
 
+    /// Those of the accounts that there are, in no particular order.
+    pub async fn accounts(&self, ids: Vec<BuyerId>) -> Result<Vec<Account>, Error> {
+        self.read(move |connection| async move { by_ids(connection, &ids, "").await }.boxed())
+            .await
+    }
+
     pub async fn account_by_username(&self, index: [u8; 32]) -> Result<Option<Account>, Error> {
         self.read(move |connection| by_username(connection, index).boxed())
             .await
@@ -269,15 +275,24 @@ pub(super) async fn addressable(
     connection: &mut AnyConnection,
     ids: &[BuyerId],
 ) -> Result<Vec<Account>, Error> {
-    let head = select_accounts!("WHERE id IN");
-    let tail = " AND data_key IS NOT NULL
-                 AND email IS NOT NULL
-                 AND verified_at IS NOT NULL
-                 AND suspended_at IS NULL
-                 AND erased_at IS NULL";
+    let which = " AND data_key IS NOT NULL
+                  AND email IS NOT NULL
+                  AND verified_at IS NOT NULL
+                  AND suspended_at IS NULL
+                  AND erased_at IS NULL";
+    by_ids(connection, ids, which).await
+}
+
+/// `which` is a further condition on them, or nothing.
+async fn by_ids(
+    connection: &mut AnyConnection,
+    ids: &[BuyerId],
+    which: &str,
+) -> Result<Vec<Account>, Error> {
     let put_id = |values: &mut Values, id: &BuyerId| values.id(id.get());
     let mut accounts = Vec::new();
-    select_by_keys(connection, head, ids, tail, put_id, |row| {
+    let head = select_accounts!("WHERE id IN");
+    select_by_keys(connection, head, ids, which, put_id, |row| {
         accounts.push(read(row)?);
         Ok(())
     })
