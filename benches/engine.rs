@@ -17,7 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use layby::actors::message::{PlaceOrder, ProductAct};
 use layby::actors::{Engine, EngineLink};
 use layby::clock::{Clock, SystemClock};
-use layby::config::{ServeOptions, ServeSettings, StoreOptions};
+use layby::config::{ServeOptions, ServeSettings, StoreOptions, Switch};
 use layby::domain::{
     AdminMark, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, OrderId, ProductId,
     Quantity, RequestId, RestockTo, Span, Timestamp, Window, WindowAct,
@@ -292,7 +292,12 @@ fn settings(data_dir: &Path) -> anyhow::Result<ServeSettings> {
         data_dir: Some(data_dir.into()),
         ..StoreOptions::default()
     };
-    ServeSettings::resolve(store, ServeOptions::default())
+    let serve = ServeOptions {
+        // Nobody writes them here, and the journal would be kept for whoever does.
+        order_letters: Some(Switch::Off),
+        ..ServeOptions::default()
+    };
+    ServeSettings::resolve(store, serve)
 }
 
 fn resident_bytes() -> anyhow::Result<u64> {

@@ -32,6 +32,13 @@ impl ShopCalendar {
         Ok(Self { zone })
     }
 
+    /// What the clock on the shop's wall shows at an instant; at most the end of the calendar.
+    pub fn local(&self, instant: Timestamp) -> Zoned {
+        let micros = i64::try_from(instant.as_micros()).unwrap_or(i64::MAX);
+        let instant = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+        instant.to_zoned(self.zone.clone())
+    }
+
     /// `None` at the end of the calendar, in the year 9999.
     fn end_of_next_day(&self, instant: Timestamp) -> Option<Timestamp> {
         let micros = i64::try_from(instant.as_micros()).ok()?;
@@ -212,6 +219,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn an_instant_is_shown_as_on_the_shops_wall() {
+        for (zone, shown) in [
+            ("Asia/Seoul", "2026-11-25T00:30:00+09:00[Asia/Seoul]"),
+            ("UTC", "2026-11-24T15:30:00+00:00[UTC]"),
+            (
+                "America/New_York",
+                "2026-11-24T10:30:00-05:00[America/New_York]",
+            ),
+        ] {
+            let calendar = ShopCalendar::in_zone(zone).expect("a zone");
+            let local = calendar.local(micros("2026-11-24T15:30:00Z"));
+            assert_eq!(local.to_string(), shown);
+        }
+        assert_eq!(ShopCalendar::default().local(Timestamp::MAX).year(), 9999);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -85,6 +85,9 @@ pub struct ServeOptions {
     /// PEM file with a certificate to trust as the mail server's root, beside the public ones
     #[arg(long, env = "LAYBY_MAIL_CA_FILE", value_name = "FILE")]
     pub mail_ca_file: Option<PathBuf>,
+    /// Letters to buyers about their orders: on or off [default: on]
+    #[arg(long, env = "LAYBY_ORDER_LETTERS", value_name = "ON|OFF")]
+    pub order_letters: Option<Switch>,
     /// Addresses and nets of reverse proxies whose `X-Forwarded-For` is believed: `127.0.0.1,10.0.0.0/8` [default: none]
     #[arg(long, env = "LAYBY_TRUSTED_PROXIES", value_name = "NETS")]
     pub trusted_proxies: Option<String>,
@@ -159,6 +162,14 @@ pub struct ServeOptions {
     pub sandbox_late_ms: Option<u64>,
 }
 
+/// Something that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// `layby.toml`: the same keys as the options, with `_` for `-`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -191,6 +202,7 @@ pub struct ServeSettings {
     pub proxies: TrustedProxies,
     pub redis_url: Option<String>,
     pub mail: MailOptions,
+    pub order_letters: bool,
     pub passwords: PoolOptions,
     pub engine: EngineOptions,
     pub calendar: ShopCalendar,
@@ -253,6 +265,7 @@ impl ServeSettings {
             http,
             proxies: options.proxies()?,
             mail: options.mail(),
+            order_letters: options.order_letters != Some(Switch::Off),
             passwords: options.passwords()?,
             engine: options.engine()?,
             calendar: options.calendar()?,
@@ -275,6 +288,7 @@ impl ServeOptions {
             mail_url: self.mail_url.or(file.mail_url),
             mail_from: self.mail_from.or(file.mail_from),
             mail_ca_file: self.mail_ca_file.or(file.mail_ca_file),
+            order_letters: self.order_letters.or(file.order_letters),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             time_zone: self.time_zone.or(file.time_zone),
             password_threads: self.password_threads.or(file.password_threads),

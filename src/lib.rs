@@ -22,6 +22,7 @@ pub mod domain;
 pub mod gateways;
 pub mod http;
 pub mod mail;
+pub mod notices;
 pub mod persistence;
 pub mod secrets;
 pub mod startup;

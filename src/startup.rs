@@ -27,7 +27,9 @@ use crate::gateways::payment::{self, Payments, WebhookDoor};
 use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
+use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
+use crate::persistence::following::Progress;
 use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
 use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
@@ -42,6 +44,9 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
 pub struct Service {
     engine: RunningEngine,
     projection: Projection,
+    /// Where letters about orders go on, until somebody writes them. `None`: nobody is to.
+    place: Option<Place>,
+    notices: Option<Notices>,
     database: Database,
     journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
@@ -53,6 +58,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let data_dir = &settings.store.data_dir;
     let mut service = Service::start(&settings).await?;
     let people = People::start(&settings, &service.database).await?;
+    service.start_notices(&settings, &people)?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
     let Serving {
@@ -102,6 +108,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 struct People {
     accounts: Accounts,
     carrier: CarrierHandle,
+    vault: Vault,
 }
 
 impl People {
@@ -114,7 +121,7 @@ impl People {
         let carrier = start_carrier(settings, database, &vault, &clock)?;
         let accounts = Accounts::start(AccountsParts {
             database: database.clone(),
-            vault,
+            vault: vault.clone(),
             passwords: PasswordPool::start(settings.passwords)?,
             issuer: TokenIssuer::new(Arc::clone(secrets.token_keys())),
             verifier: Arc::new(TokenVerifier::new(Arc::clone(secrets.token_keys()))),
@@ -126,6 +133,7 @@ impl People {
         Ok(Self {
             accounts: accounts.await?,
             carrier,
+            vault,
         })
     }
 
@@ -183,10 +191,10 @@ impl Service {
         let database = open_database(store).await?;
         let loaded = load(&database).await?;
         check_not_ahead(loaded.position, journal.position())?;
+        let place = find_place(settings, &database, &journal, loaded.position).await?;
         let reader = journal.reader(loaded.position)?;
         let journeys = Journeys::new(journal.readers(), database.clone());
-        let projection =
-            Projection::start(reader, database.clone(), projection::Options::default())?;
+        let projection = Projection::start(reader, database.clone(), projection::PACE)?;
         let secrets = PaymentSecrets::open(&store.secrets, settings.payments.provider)?;
         let payments = payment::open(&settings.payments, &store.data_dir, secrets)?;
         tracing::info!(
@@ -195,18 +203,18 @@ impl Service {
         );
         let webhooks = payments.webhooks.clone();
         let (failure, engine_failure) = watch::channel(None);
+        let followers = Followers {
+            projection: projection.progress(),
+            notices: place.as_ref().map(Place::progress),
+        };
         let engine = start_engine(
-            settings,
-            journal,
-            loaded,
-            payments,
-            &database,
-            &projection,
-            failure,
+            settings, journal, loaded, payments, &database, followers, failure,
         )?;
         Ok(Self {
             engine,
             projection,
+            place,
+            notices: None,
             database,
             journeys,
             engine_failure,
@@ -214,12 +222,30 @@ impl Service {
         })
     }
 
+    /// Begins to write letters about orders, if there are to be any.
+    fn start_notices(&mut self, settings: &ServeSettings, people: &People) -> anyhow::Result<()> {
+        let Some(place) = self.place.take() else {
+            return Ok(());
+        };
+        let parts = NoticesParts {
+            database: self.database.clone(),
+            vault: people.vault.clone(),
+            carrier: people.carrier.clone(),
+            clock: Arc::new(SystemClock),
+            calendar: settings.calendar.clone(),
+            projected: self.projection.progress().clone(),
+            waiting_max: NoticesParts::WAITING_MAX,
+        };
+        self.notices = Some(Notices::start(place, parts, notices::PACE)?);
+        Ok(())
+    }
+
     pub fn link(&self) -> EngineLink {
         self.engine.link()
     }
 
     /// How far SQL has followed.
-    pub fn progress(&self) -> &projection::Progress {
+    pub fn progress(&self) -> &Progress {
         self.projection.progress()
     }
 
@@ -233,6 +259,10 @@ impl Service {
             .is_err()
         {
             tracing::warn!("the database is behind; it catches up after the next start");
+        }
+        // Letters that are not written yet are written after the next start.
+        if let Some(notices) = self.notices {
+            tokio::task::spawn_blocking(|| notices.stop()).await??;
         }
         let projection = self.projection;
         tokio::task::spawn_blocking(|| projection.stop()).await??;
@@ -317,13 +347,38 @@ fn check_not_ahead(sql: Position, journal: Position) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Where letters about orders go on. `None`: they are turned off, and what happens meanwhile will not be told either.
+async fn find_place(
+    settings: &ServeSettings,
+    database: &Database,
+    journal: &dyn Journal,
+    projected: Position,
+) -> anyhow::Result<Option<Place>> {
+    if !settings.order_letters {
+        database.forget_notices().await?;
+        return Ok(None);
+    }
+    Ok(Some(Place::find(database, journal, projected).await?))
+}
+
+/// Who follows the journal.
+struct Followers<'a> {
+    projection: &'a Progress,
+    notices: Option<&'a Progress>,
+}
+
+fn position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
+    let progress = progress.clone();
+    Box::new(move || progress.position())
+}
+
 fn start_engine(
     settings: &ServeSettings,
     journal: FileJournal<RealDisk>,
     loaded: Loaded,
     payments: Payments,
     database: &Database,
-    projection: &Projection,
+    followers: Followers<'_>,
     failure: watch::Sender<Option<EngineFailure>>,
 ) -> anyhow::Result<RunningEngine> {
     let engine = actors::start(EngineParts {
@@ -335,10 +390,9 @@ fn start_engine(
         notices: payments.notices,
         options: settings.engine,
         reload: reload(database.clone()),
-        projected: {
-            let progress = projection.progress().clone();
-            Box::new(move || progress.position())
-        },
+        projected: position_of(followers.projection),
+        // Letters are behind SQL; without them SQL is the last.
+        followed: position_of(followers.notices.unwrap_or(followers.projection)),
         on_failure: Box::new(move |error| {
             failure.send_replace(Some(error));
         }),

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("argon2::", &["accounts/passwords/"]),
     (
         "crate::persistence::journal",
-        &["persistence/", "actors/", "startup.rs", "cli/"],
+        &["persistence/", "actors/", "notices/", "startup.rs", "cli/"],
     ),
     (
         "crate::persistence::database",
@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "persistence/",
             "accounts/",
             "mail/",
+            "notices/",
             "http/",
             "startup.rs",
             "cli/",

@@ -9,6 +9,7 @@
 //! | `access.rs` | whether a token is still good, without a look-up |
 //! | `me.rs`, `address_book.rs`, `wishlist.rs` | what people see and change of themselves |
 //! | `roles.rs`, `contacts.rs` | what admins do to accounts, and read of many |
+//! | `letters.rs` | letters to an account, addressed and sealed |
 //! | `events.rs`, `rules.rs`, `errands.rs` | the log, the limits, what is done after the answer |
 //!
 //! **Invariant:** personal data is in the clear in memory only, for as long as a request takes. SQL is the only home of
@@ -20,6 +21,7 @@ mod contacts;
 mod errands;
 pub mod events;
 pub mod fields;
+mod letters;
 mod me;
 pub mod passwords;
 mod profile;
@@ -52,11 +54,14 @@ use crate::secrets::LiveKeys;
 
 pub use address_book::{Address, AddressDraft, AddressPatch};
 pub use contacts::Contact;
+#[cfg(test)]
+pub(crate) use letters::account_with_address;
+pub(crate) use letters::{LETTER_LIFE, Life, open_letter, order_letter};
 pub use me::{Profile, ProfileChange};
 pub use refusal::Refusal;
 pub use sessions::SignedIn;
 pub use sign_up::NewPerson;
-pub(crate) use sign_up::{new_account, open_letter};
+pub(crate) use sign_up::new_account;
 
 /// How long what waits to be written is given when the server stops.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);

@@ -60,11 +60,7 @@ pub(super) fn seal_person(
 impl Accounts {
     /// The data key of an account that has one. Only erased accounts and those without a name have none.
     pub(super) fn data_key(&self, account: &Account) -> Result<DataKey, Refusal> {
-        let Some(wrapped) = account.sealed.data_key.as_deref() else {
-            return Err(Refusal::NoSuchAccount);
-        };
-        let key = self.shared.vault.unwrap(account.id, wrapped);
-        key.map_err(|damage| damaged(&damage))
+        data_key(&self.shared.vault, account)
     }
 
     /// The data key, made at its first use for an account that an operator made without a name.
@@ -93,6 +89,14 @@ impl Accounts {
         };
         open_text(key, column.place(account), sealed).map(Some)
     }
+}
+
+pub(super) fn data_key(vault: &Vault, account: &Account) -> Result<DataKey, Refusal> {
+    let Some(wrapped) = account.sealed.data_key.as_deref() else {
+        return Err(Refusal::NoSuchAccount);
+    };
+    let key = vault.unwrap(account.id, wrapped);
+    key.map_err(|damage| damaged(&damage))
 }
 
 pub(super) fn open_text(

@@ -5,16 +5,15 @@ use uuid::Uuid;
 
 use super::events::{Act, Origin};
 use super::fields::{Email, PersonName, Phone, Username};
+use super::letters::{self, Life};
 use super::passwords::{Password, PasswordPool};
 use super::profile::{self, Column};
 use super::token::Role;
-use super::vault::{DataKey, Index, Place, Vault};
+use super::vault::{DataKey, Index, Vault};
 use super::{Accounts, Refusal, Shared, errands, limit_key, rules};
 use crate::domain::{BuyerId, Span, Timestamp};
 use crate::mail::{Envelope, Language, Letter};
-use crate::persistence::database::{
-    self, Account, DueLetter, NewCode, NewLetter, Purpose, SignedUp,
-};
+use crate::persistence::database::{self, Account, NewCode, Outbox, Purpose, SignedUp};
 use crate::persistence::limits::Rule;
 
 /// How long a code is good.
@@ -22,8 +21,6 @@ pub(super) const CODE_MINUTES: u32 = 10;
 const CODE_LIFE: Span = Span::from_secs(60 * CODE_MINUTES);
 /// An address that is not verified within this time gives its name free.
 pub(super) const UNVERIFIED_LIFE: Span = Span::from_secs(86_400);
-/// Letters without a code are tried for so long.
-const LETTER_LIFE: Span = Span::from_secs(3 * 86_400);
 
 /// Somebody who wants an account.
 #[derive(Debug)]
@@ -79,7 +76,13 @@ impl Accounts {
             ..account
         };
         let now = self.now();
-        let letter = seal_letter(&key, id, &envelope, now, CODE_LIFE);
+        let letter = letters::seal(
+            Outbox::Accounts,
+            &key,
+            id,
+            &envelope,
+            Life::of(now, CODE_LIFE),
+        );
         let code = self.new_code(id, Purpose::Verify, &code, now);
         let stale_before = self.stale_before();
         let database = &self.shared.database;
@@ -192,48 +195,11 @@ impl Accounts {
             },
         };
         let now = self.now();
-        let letter = self.letter(account, &key, letter, now, CODE_LIFE)?;
+        let letter = self.letter(account, &key, letter, Life::of(now, CODE_LIFE))?;
         let code = self.new_code(account.id, purpose, &code, now);
         self.shared.database.send_code(code, letter).await?;
         self.shared.carrier.ring();
         Ok(())
-    }
-
-    /// Puts a letter into the outbox.
-    pub(super) async fn write_to(&self, account: &Account, letter: Letter) -> Result<(), Refusal> {
-        let key = self.data_key(account)?;
-        let letter = self.letter(account, &key, letter, self.now(), LETTER_LIFE)?;
-        self.shared.database.insert_letter(letter).await?;
-        self.shared.carrier.ring();
-        Ok(())
-    }
-
-    /// A letter that tells an owner what happened.
-    pub(super) fn notice(&self, account: &Account, letter: Letter) -> Result<NewLetter, Refusal> {
-        let key = self.data_key(account)?;
-        self.letter(account, &key, letter, self.now(), LETTER_LIFE)
-    }
-
-    fn letter(
-        &self,
-        account: &Account,
-        key: &DataKey,
-        letter: Letter,
-        now: Timestamp,
-        life: Span,
-    ) -> Result<NewLetter, Refusal> {
-        let email = Self::open(
-            key,
-            account.id,
-            Column::Email,
-            account.sealed.email.as_deref(),
-        )?;
-        let envelope = Envelope {
-            to: email.ok_or(Refusal::NoSuchAccount)?.to_string(),
-            language: Language::parse(&account.language).unwrap_or_default(),
-            letter,
-        };
-        Ok(seal_letter(key, account.id, &envelope, now, life))
     }
 
     fn new_code(&self, account: BuyerId, purpose: Purpose, code: &str, now: Timestamp) -> NewCode {
@@ -278,45 +244,6 @@ pub(crate) async fn new_account(
         ..Account::nameless(id, role.as_str(), now)
     };
     Ok((key, account))
-}
-
-/// Opens what [`seal_letter`] has sealed.
-pub(crate) fn open_letter(vault: &Vault, letter: &DueLetter) -> Result<Envelope, String> {
-    let wrapped = letter.data_key.as_deref().ok_or("the account is gone")?;
-    let key = vault
-        .unwrap(letter.account, wrapped)
-        .map_err(|damage| damage.to_string())?;
-    let text = key
-        .open(letter_place(letter.id), &letter.letter)
-        .map_err(|damage| damage.to_string())?;
-    Envelope::from_json(&text)
-}
-
-const fn letter_place(id: u128) -> Place {
-    Place {
-        table: "mail_outbox",
-        column: "letter",
-        row: id,
-    }
-}
-
-fn seal_letter(
-    key: &DataKey,
-    account: BuyerId,
-    envelope: &Envelope,
-    now: Timestamp,
-    life: Span,
-) -> NewLetter {
-    let id = Uuid::now_v7().as_u128();
-    let text = zeroize::Zeroizing::new(envelope.to_json());
-    NewLetter {
-        id,
-        account,
-        letter: key.seal(letter_place(id), &text),
-        next_at: now,
-        expires_at: now.plus(life),
-        created_at: now,
-    }
 }
 
 /// Six digits. With five tries within ten minutes a guess is right once in 200,000 codes.

@@ -36,7 +36,7 @@ pub(crate) type Rebuild = Box<
     dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send,
 >;
 
-/// How far SQL has followed the journal.
+/// How far SQL, or everybody, has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
 
 /// Why the engine stopped for good; the process should end.
@@ -75,6 +75,7 @@ pub(crate) struct EngineActor {
     rebuild: Rebuild,
     rebuilding: bool,
     projected: Projected,
+    followed: Projected,
     on_failure: OnFailure,
     limits: HostLimits,
     alarm: Option<(Timestamp, SpawnHandle)>,
@@ -100,6 +101,7 @@ pub(crate) struct HostParts {
     pub(crate) effect_sink: EffectSink,
     pub(crate) rebuild: Rebuild,
     pub(crate) projected: Projected,
+    pub(crate) followed: Projected,
     pub(crate) on_failure: OnFailure,
     pub(crate) limits: HostLimits,
 }
@@ -136,6 +138,7 @@ impl EngineActor {
             rebuild: parts.rebuild,
             rebuilding: false,
             projected: parts.projected,
+            followed: parts.followed,
             on_failure: parts.on_failure,
             limits: parts.limits,
             alarm: None,
@@ -463,7 +466,7 @@ impl EngineActor {
     fn upkeep(&mut self) {
         let now = self.now();
         let projected = (self.projected)();
-        self.journal.release_through(projected);
+        self.journal.release_through(self.released(projected));
         let (position, at) = self.upkeep.checkpoint;
         if projected >= position {
             self.upkeep.projected_through = at;
@@ -478,6 +481,17 @@ impl EngineActor {
             .min(Timestamp::from_micros(kept_since));
         self.cell.forget_settled(self.upkeep.shard, before);
         self.upkeep.shard = self.upkeep.shard.wrapping_add(1);
+    }
+
+    /// Up to where nobody needs the journal any more. Whoever follows it behind SQL may hold it up by the same budget as SQL;
+    /// from then on it loses what is older than the retention, rather than that the disk fills and the sale ends.
+    fn released(&self, projected: Position) -> Position {
+        let followed = (self.followed)().min(projected);
+        let kept = self.journal.bytes_after(followed);
+        if kept > self.limits.journal_budget_bytes {
+            return projected;
+        }
+        followed
     }
 }
 

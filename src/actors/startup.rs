@@ -81,6 +81,8 @@ pub struct EngineParts {
     pub reload: Reload,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
+    /// How far everybody has followed who needs the journal: SQL, and those behind it.
+    pub followed: Box<dyn Fn() -> Position + Send>,
     /// Called once if the engine stops for good.
     pub on_failure: Box<dyn Fn(EngineFailure) + Send>,
 }
@@ -172,6 +174,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         effect_sink: effect_sink(payments),
         rebuild: rebuilder(parts.reload, limits),
         projected: parts.projected,
+        followed: parts.followed,
         on_failure: parts.on_failure,
         limits: HostLimits {
             journal_budget_bytes: options.journal_budget_bytes,

@@ -147,7 +147,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerEr
     };
     let (streams_max, connections_max) = options.within(open_files_max());
     if streams_max < options.streams_max {
-        tracing::warn!(
+        tracing::info!(
             "the limit of open files lets {streams_max} live streams be open, not {}",
             options.streams_max
         );

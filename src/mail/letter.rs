@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use jiff::Zoned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::Language;
+use super::{Amount, Language};
 
 /// What is told to a person. To add one: a kind here, its word in [`Letter::kind`], its texts in `texts.rs`, and its JSON
 /// in the tests.
@@ -31,6 +33,79 @@ pub enum Letter {
     PasswordChanged {},
     /// A refresh token was used twice, so all devices of that sign-in were signed out.
     SignedOutEverywhere {},
+    /// Units are held, and wait to be paid for.
+    OrderHeld {
+        order: OrderSummary,
+        /// On the shop's clock.
+        pay_by: Zoned,
+    },
+    OrderPaid {
+        order: OrderSummary,
+    },
+    /// The hold ended without a payment.
+    OrderExpired {
+        order: OrderSummary,
+    },
+    OrderCancelled {
+        order: OrderSummary,
+        /// It was paid, so the money goes back.
+        refund: bool,
+    },
+    /// Money came that is not ours to keep, and goes back.
+    PaymentReturned {
+        order: OrderSummary,
+        reason: RefundReason,
+    },
+    /// The money is on its way back.
+    OrderRefunded {
+        order: OrderSummary,
+        reason: RefundReason,
+    },
+    OrderShipped {
+        order: OrderSummary,
+        carrier: String,
+        tracking_number: String,
+    },
+    /// Somebody on a waitlist is next.
+    WaitlistOffer {
+        product: String,
+        quantity: u32,
+        accept_by: Zoned,
+    },
+}
+
+/// What a letter says of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderSummary {
+    pub id: Uuid,
+    /// At most [`OrderSummary::LINES_MAX`].
+    pub lines: Vec<OrderLine>,
+    /// Further lines, which are not named.
+    pub more_lines: usize,
+    pub total: Amount,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// What the product was called when the letter was written.
+    pub product: String,
+    pub quantity: u32,
+    /// Of all its units together.
+    pub price: Amount,
+}
+
+/// Why money goes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundReason {
+    /// The order was cancelled.
+    Cancelled,
+    /// It came after the hold had ended and the units were gone.
+    TooLate,
+    /// The return was accepted.
+    Returned,
+    /// It came for an order that was paid already.
+    PaidTwice,
 }
 
 /// What waits in the outbox: JSON, sealed by whoever puts it there.
@@ -51,8 +126,21 @@ impl Letter {
             Self::ResetPassword { .. } => "reset_password",
             Self::PasswordChanged {} => "password_changed",
             Self::SignedOutEverywhere {} => "signed_out_everywhere",
+            Self::OrderHeld { .. } => "order_held",
+            Self::OrderPaid { .. } => "order_paid",
+            Self::OrderExpired { .. } => "order_expired",
+            Self::OrderCancelled { .. } => "order_cancelled",
+            Self::PaymentReturned { .. } => "payment_returned",
+            Self::OrderRefunded { .. } => "order_refunded",
+            Self::OrderShipped { .. } => "order_shipped",
+            Self::WaitlistOffer { .. } => "waitlist_offer",
         }
     }
+}
+
+impl OrderSummary {
+    /// Lines that a letter names; with the longest names they are a few kilobytes, which is what is sealed at once.
+    pub const LINES_MAX: usize = 20;
 }
 
 impl Envelope {
@@ -97,12 +185,21 @@ pub(super) mod tests {
     use super::*;
 
     /// Every kind, as every release writes it. A line that was released is never changed.
-    const RELEASED: [&str; 5] = [
+    const RELEASED: [&str; 14] = [
         r#"{"kind":"verify_email","username":"mina","code":"483920","minutes":10}"#,
         r#"{"kind":"address_in_use"}"#,
         r#"{"kind":"reset_password","username":"mina","code":"K7QF-2MWD","minutes":10}"#,
         r#"{"kind":"password_changed"}"#,
         r#"{"kind":"signed_out_everywhere"}"#,
+        r#"{"kind":"order_held","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}},"pay_by":"2026-11-24T14:05:20+09:00[Asia/Seoul]"}"#,
+        r#"{"kind":"order_paid","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}}}"#,
+        r#"{"kind":"order_expired","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}}}"#,
+        r#"{"kind":"order_cancelled","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}},"refund":true}"#,
+        r#"{"kind":"order_cancelled","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":3,"total":{"amount":78000,"currency":"KRW"}},"refund":false}"#,
+        r#"{"kind":"payment_returned","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}},"reason":"too_late"}"#,
+        r#"{"kind":"order_refunded","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}},"reason":"cancelled"}"#,
+        r#"{"kind":"order_shipped","order":{"id":"01923456-789a-7bcd-8ef0-123456789abc","lines":[{"product":"Desk lamp","quantity":2,"price":{"amount":78000,"currency":"KRW"}}],"more_lines":0,"total":{"amount":78000,"currency":"KRW"}},"carrier":"CJ Logistics","tracking_number":"6412-3388"}"#,
+        r#"{"kind":"waitlist_offer","product":"Desk lamp","quantity":2,"accept_by":"2026-11-24T14:05:20+09:00[Asia/Seoul]"}"#,
     ];
 
     pub(in crate::mail) fn every_letter() -> Vec<Letter> {

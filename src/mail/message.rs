@@ -88,8 +88,8 @@ fn header(name: &'static str, value: &'static str) -> HeaderValue {
 mod tests {
     use mail_parser::{MessageParser, MimeHeaders};
 
-    use super::super::Letter;
     use super::super::letter::tests::{envelope, every_letter};
+    use super::super::{Letter, OrderSummary, RefundReason};
     use super::*;
 
     const LANGUAGES: [Language; 2] = [Language::English, Language::Korean];
@@ -115,9 +115,7 @@ mod tests {
     fn code_of(letter: &Letter) -> Option<&str> {
         match letter {
             Letter::VerifyEmail { code, .. } | Letter::ResetPassword { code, .. } => Some(code),
-            Letter::AddressInUse {}
-            | Letter::PasswordChanged {}
-            | Letter::SignedOutEverywhere {} => None,
+            _ => None,
         }
     }
 
@@ -126,9 +124,7 @@ mod tests {
             Letter::VerifyEmail { username, .. } | Letter::ResetPassword { username, .. } => {
                 Some(username)
             }
-            Letter::AddressInUse {}
-            | Letter::PasswordChanged {}
-            | Letter::SignedOutEverywhere {} => None,
+            _ => None,
         }
     }
 
@@ -180,6 +176,95 @@ mod tests {
                 assert!(plain.contains(name_of(&letter).expect("a name")));
                 assert!(!subject.contains(name_of(&letter).expect("a name")));
                 assert!(plain.contains("10"), "for how long is it good? {plain}");
+            }
+        }
+    }
+
+    fn order_of(letter: &Letter) -> Option<&OrderSummary> {
+        match letter {
+            Letter::OrderHeld { order, .. }
+            | Letter::OrderPaid { order }
+            | Letter::OrderExpired { order }
+            | Letter::OrderCancelled { order, .. }
+            | Letter::PaymentReturned { order, .. }
+            | Letter::OrderRefunded { order, .. }
+            | Letter::OrderShipped { order, .. } => Some(order),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_letter_about_an_order_has_its_number_and_its_bill() {
+        let mut orders = 0;
+        for letter in every_letter() {
+            let Some(order) = order_of(&letter) else {
+                continue;
+            };
+            orders += 1;
+            for (language, price, sum, more) in [
+                (Language::English, "KRW 78,000", "Total", "and 3 more"),
+                (Language::Korean, "78,000원", "합계", "외 3건"),
+            ] {
+                let (subject, plain, html) = read(&mail(&envelope(language, letter.clone())));
+                assert!(plain.contains(&order.id.to_string()), "{plain}");
+                assert!(!subject.contains(&order.id.to_string()));
+                let mut bill = format!("\n\nDesk lamp × 2: {price}\n");
+                if order.more_lines > 0 {
+                    bill += &format!("{more}\n");
+                }
+                bill += &format!("{sum}: {price}\n\n");
+                assert!(plain.contains(&bill), "{plain}");
+                assert_eq!(html.matches("<tr>").count(), bill.trim().lines().count());
+                assert!(html.contains("Desk lamp × 2"), "{html}");
+            }
+        }
+        assert!(orders >= 8, "{orders} letters are about an order");
+    }
+
+    #[test]
+    fn a_deadline_is_in_the_words_of_the_language() {
+        for letter in every_letter() {
+            let has_deadline = matches!(
+                letter,
+                Letter::OrderHeld { .. } | Letter::WaitlistOffer { .. }
+            );
+            for (language, deadline) in [
+                (
+                    Language::English,
+                    "14:05 on Tuesday, 24 November 2026 (Seoul time)",
+                ),
+                (
+                    Language::Korean,
+                    "2026년 11월 24일 화요일 14시 5분(한국 시간)",
+                ),
+            ] {
+                let (_, plain, _) = read(&mail(&envelope(language, letter.clone())));
+                assert_eq!(plain.contains(deadline), has_deadline, "{plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_reason_to_give_money_back_is_a_sentence_of_its_own() {
+        let paid = every_letter()
+            .into_iter()
+            .find_map(|it| order_of(&it).cloned());
+        let order = paid.expect("a letter about an order");
+        let reasons = [
+            RefundReason::Cancelled,
+            RefundReason::TooLate,
+            RefundReason::Returned,
+            RefundReason::PaidTwice,
+        ];
+        for language in LANGUAGES {
+            let said = reasons.map(|reason| {
+                let order = order.clone();
+                let letter = Letter::OrderRefunded { order, reason };
+                let (_, plain, _) = read(&mail(&envelope(language, letter)));
+                plain
+            });
+            for (index, one) in said.iter().enumerate() {
+                assert!(!said[index + 1..].contains(one), "{one}");
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
+//! | `amount.rs`, `moment.rs` | sums of money and points in time as people read them |
 //! | `letter.rs` | the kinds of letters, and the [`Envelope`] that waits sealed in the outbox |
 //! | `language.rs` | which languages we write in |
 //! | `texts.rs` | what each letter says in each of them |
@@ -16,15 +17,18 @@
 //!
 //! Deliberately absent: keys. The carrier is given a function that opens what the outbox holds.
 
+mod amount;
 mod carrier;
 mod language;
 mod letter;
 mod message;
+mod moment;
 mod schedule;
 mod texts;
 
+pub use amount::Amount;
 pub use carrier::{Carrier, CarrierHandle, CarrierOptions, CarrierParts, Counters, Opener};
 pub use language::Language;
-pub use letter::{Envelope, Letter};
+pub use letter::{Envelope, Letter, OrderLine, OrderSummary, RefundReason};
 pub use message::{BadEnvelope, message};
 pub use schedule::Schedule;

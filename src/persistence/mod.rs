@@ -1,5 +1,5 @@
-//! What outlives the process: the journal, the encoding of events, the SQL database, and the projection that carries the
-//! first over to the last.
+//! What outlives the process: the journal, the encoding of events, the SQL database, and what follows the journal: the
+//! projection carries it over to SQL.
 //!
 //! The journal is the truth. The rows in SQL follow it, are guarded by the position they stand for, and can be thrown
 //! away and made again.
@@ -9,6 +9,7 @@
 mod acts;
 pub mod codec;
 pub mod database;
+pub mod following;
 pub mod journal;
 pub mod journey;
 pub mod limits;

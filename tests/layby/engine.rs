@@ -369,12 +369,14 @@ impl Stage {
         let live = database.load_live(Timestamp::ZERO).await.expect("read");
         let reader = journal.reader(live.position).expect("a reader");
         let projection =
-            Projection::start(reader, database.clone(), projection::Options::default())
-                .expect("a projection");
+            Projection::start(reader, database.clone(), projection::PACE).expect("a projection");
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
         let (notices, heard) = mpsc::channel(16);
-        let progress = projection.progress().clone();
+        let projected = || {
+            let progress = projection.progress().clone();
+            Box::new(move || progress.position())
+        };
         let running = actors::start(EngineParts {
             journal: Box::new(journal),
             live: live.into(),
@@ -390,7 +392,8 @@ impl Stage {
                 ..EngineOptions::default()
             },
             reload: reload(database.clone()),
-            projected: Box::new(move || progress.position()),
+            projected: projected(),
+            followed: projected(),
             on_failure: Box::new(|error| panic!("the engine failed: {error}")),
         })
         .expect("an engine");

@@ -28,6 +28,7 @@ mod limits;
 mod live;
 mod mail_transport;
 mod mistakes;
+mod notices;
 mod orders;
 mod payments;
 mod products;

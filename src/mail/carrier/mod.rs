@@ -30,13 +30,19 @@ use super::{Envelope, Schedule, message};
 use crate::clock::Clock;
 use crate::domain::{Span, Timestamp};
 use crate::gateways::mail::{MailTransport, SEND_TIMEOUT, SendError};
-use crate::persistence::database::{Database, DueLetter, Error};
+use crate::persistence::database::{Database, DueLetter, Error, Outbox};
 
 /// Opens what the outbox holds. An error says why it can never be opened, and is logged.
 pub type Opener = Arc<dyn Fn(&DueLetter) -> Result<Envelope, String> + Send + Sync>;
 
 /// Letters of one look into the outbox; if there are more, it looks again at once.
 const LETTERS_PER_LOOK: u32 = 64;
+
+/// Letters about orders of one look, which are taken only when no other letter is due: a code that is put in meanwhile
+/// waits for no more than these.
+const ORDER_LETTERS_PER_LOOK: u32 = 16;
+
+const EXPIRED: &str = "it has expired";
 
 /// Until then a letter that was claimed is not tried by anybody else, on top of its pause: longer than a try can take.
 const CLAIM: Span = Span::from_secs(15);
@@ -243,11 +249,9 @@ impl Worker {
     }
 
     async fn look(self: &Arc<Self>) -> Result<Look, Error> {
-        let database = &self.parts.database;
-        let due = database.due_letters(self.now(), LETTERS_PER_LOOK).await?;
-        let is_full = due.len() == LETTERS_PER_LOOK as usize;
+        let (due, is_full) = self.due().await?;
         let has_left_some = self.carry_all(due).await?;
-        let waiting = database.count_letters().await?;
+        let waiting = self.count().await?;
         self.shared.waiting.store(waiting, Ordering::Relaxed);
         self.shared.looks.fetch_add(1, Ordering::Relaxed);
         self.database_is_back();
@@ -256,6 +260,31 @@ impl Worker {
             (false, true) => Look::More,
             (false, false) => Look::Done,
         })
+    }
+
+    /// What is to be carried now, and whether there may be more of it.
+    async fn due(&self) -> Result<(Vec<DueLetter>, bool), Error> {
+        for (outbox, limit) in [
+            (Outbox::Accounts, LETTERS_PER_LOOK),
+            (Outbox::Orders, ORDER_LETTERS_PER_LOOK),
+        ] {
+            let due = self.parts.database.due_letters(outbox, self.now(), limit);
+            let due = due.await?;
+            if !due.is_empty() {
+                // Behind letters of accounts there may be some about orders.
+                let is_full = outbox == Outbox::Accounts || due.len() == limit as usize;
+                return Ok((due, is_full));
+            }
+        }
+        Ok((Vec::new(), false))
+    }
+
+    async fn count(&self) -> Result<u64, Error> {
+        let mut waiting = 0;
+        for outbox in Outbox::ALL {
+            waiting += self.parts.database.count_letters(outbox).await?;
+        }
+        Ok(waiting)
     }
 
     /// Says whether it left letters because nobody is at the other side.
@@ -310,10 +339,10 @@ impl Worker {
         let tries = letter.tries.saturating_add(1);
         let pause = self.parts.options.schedule.pause_after(tries);
         let claimed_until = self.now().plus(CLAIM).plus(pause);
-        let claimed = self
-            .parts
-            .database
-            .claim_letter(letter.id, letter.tries, claimed_until);
+        let claimed =
+            self.parts
+                .database
+                .claim_letter(letter.outbox, letter.id, letter.tries, claimed_until);
         if !claimed.await? {
             return Ok(());
         }
@@ -343,7 +372,7 @@ impl Worker {
         if letter.data_key.is_none() {
             return Some("its account is gone");
         }
-        (self.end_of(letter) <= self.now()).then_some("it has expired")
+        (self.end_of(letter) <= self.now()).then_some(EXPIRED)
     }
 
     fn write(&self, letter: &DueLetter) -> Result<Message, String> {
@@ -358,7 +387,12 @@ impl Worker {
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
         self.somebody_is_there();
         debug!(letter.id = %Uuid::from_u128(letter.id), account.id = %letter.account, "a letter is sent");
-        while let Err(error) = self.parts.database.delete_letter(letter.id).await {
+        while let Err(error) = self
+            .parts
+            .database
+            .delete_letter(letter.outbox, letter.id)
+            .await
+        {
             self.database_is_away(&error);
             if self.shared.is_asked_to_stop() {
                 return Err(error);
@@ -382,14 +416,25 @@ impl Worker {
         let put_off = self
             .parts
             .database
-            .put_off_letter(letter.id, tries, next_at);
+            .put_off_letter(letter.outbox, letter.id, tries, next_at);
         put_off.await.map(|_| ())
     }
 
     async fn give_up(&self, letter: &DueLetter, reason: &str) -> Result<(), Error> {
         // Of several carriers, the one that deletes tells.
-        if self.parts.database.delete_letter(letter.id).await? {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if !self
+            .parts
+            .database
+            .delete_letter(letter.outbox, letter.id)
+            .await?
+        {
+            return Ok(());
+        }
+        self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if letter.outbox == Outbox::Orders && reason == EXPIRED {
+            // In a rush thousands of holds are over before their letters' turn; letters about what became of them follow.
+            debug!(letter.id = %Uuid::from_u128(letter.id), account.id = %letter.account, letter.tries, "a letter about an order is given up: {reason}");
+        } else {
             warn!(letter.id = %Uuid::from_u128(letter.id), account.id = %letter.account, letter.tries, "a letter is given up: {reason}");
         }
         Ok(())

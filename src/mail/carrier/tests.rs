@@ -10,7 +10,7 @@ use crate::clock::ManualClock;
 use crate::domain::BuyerId;
 use crate::gateways::mail::memory::MemoryTransport;
 use crate::mail::{Language, Letter};
-use crate::persistence::database::{NewLetter, Options};
+use crate::persistence::database::{NewLetter, Options, Outbox};
 
 const MINA: BuyerId = BuyerId::new(7);
 const NOBODY: BuyerId = BuyerId::new(8);
@@ -79,7 +79,10 @@ impl Office {
     }
 
     async fn waiting(&self) -> u64 {
-        self.database.count_letters().await.expect("a number")
+        self.database
+            .count_letters(Outbox::Accounts)
+            .await
+            .expect("a number")
     }
 
     /// The ids of the letters that went out, in the order in which they did.

@@ -37,6 +37,11 @@ impl Error {
     pub fn heals(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// May it succeed later, perhaps after somebody has put a table right? Damage and doubled keys stay what they are.
+    pub(crate) fn may_be_put_right(&self) -> bool {
+        !matches!(self, Self::Damaged { .. } | Self::Taken)
+    }
 }
 
 fn is_unique_violation(error: &sqlx::Error) -> bool {

@@ -1,18 +1,58 @@
-//! The table `mail_outbox`: letters that are not sent yet, sealed.
+//! The tables `mail_outbox` and `order_outbox`: letters that are not sent yet, sealed.
 //!
-//! A letter is written in the transaction of what it tells about. A carrier takes it by raising its number of tries, which
+//! A letter is written in the transaction of what it tells about. Letters of accounts and letters of orders wait apart, so
+//! that a code never waits behind ten thousand letters of a sale. A carrier takes it by raising its number of tries, which
 //! only one of several carriers can do, and sets its next turn before it sends: after a crash nothing needs to be put right.
 
 use futures_util::FutureExt;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::columns::Columns;
+use super::bulk::BulkInsert;
+use super::columns::{Columns, Values};
 use super::{Database, Error};
 use crate::domain::{BuyerId, Timestamp};
 
 /// Letters at a time, at most; who asks for more gets this many.
 pub const LETTERS_MAX: u32 = 500;
+
+/// Columns of a new letter, in the order in which `put` goes through them.
+const COLUMNS: [&str; 7] = [
+    "id",
+    "account",
+    "letter",
+    "tries",
+    "next_at",
+    "expires_at",
+    "created_at",
+];
+
+/// Where a letter waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Outbox {
+    /// Letters that somebody waits for: those who have waited longest go first.
+    Accounts,
+    /// Letters about orders: those that will soon be of no use go first.
+    Orders,
+}
+
+impl Outbox {
+    pub const ALL: [Self; 2] = [Self::Accounts, Self::Orders];
+
+    pub const fn table(self) -> &'static str {
+        match self {
+            Self::Accounts => "mail_outbox",
+            Self::Orders => "order_outbox",
+        }
+    }
+
+    const fn turn(self) -> &'static str {
+        match self {
+            Self::Accounts => "m.next_at, m.id",
+            Self::Orders => "m.expires_at, m.id",
+        }
+    }
+}
 
 /// A letter to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +70,7 @@ pub struct NewLetter {
 /// A letter whose turn has come.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DueLetter {
+    pub outbox: Outbox,
     pub id: u128,
     pub account: BuyerId,
     /// Wrapped. `None`: there is no such account, or it was erased, and nobody can open the letter any more.
@@ -48,10 +89,15 @@ impl Database {
             .await
     }
 
-    /// Letters whose turn has come, those that have waited longest first.
-    pub async fn due_letters(&self, now: Timestamp, limit: u32) -> Result<Vec<DueLetter>, Error> {
+    /// Letters whose turn has come, in the order of the outbox.
+    pub async fn due_letters(
+        &self,
+        outbox: Outbox,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueLetter>, Error> {
         let limit = limit.min(LETTERS_MAX);
-        self.read(move |connection| due(connection, now, limit).boxed())
+        self.read(move |connection| due(connection, outbox, now, limit).boxed())
             .await
     }
 
@@ -59,34 +105,41 @@ impl Database {
     /// whether it is ours. Until `next_at` nobody else takes it.
     pub async fn claim_letter(
         &self,
+        outbox: Outbox,
         id: u128,
         tries_before: u64,
         next_at: Timestamp,
     ) -> Result<bool, Error> {
-        self.write_lightly(move |connection| claim(connection, id, tries_before, next_at).boxed())
-            .await
+        self.write_lightly(move |connection| {
+            claim(connection, outbox, id, tries_before, next_at).boxed()
+        })
+        .await
     }
 
     /// Sets another turn for a letter that has been taken `tries` times. Says whether there was such a letter.
     pub async fn put_off_letter(
         &self,
+        outbox: Outbox,
         id: u128,
         tries: u64,
         next_at: Timestamp,
     ) -> Result<bool, Error> {
-        self.write_lightly(move |connection| put_off(connection, id, tries, next_at).boxed())
-            .await
+        self.write_lightly(move |connection| {
+            put_off(connection, outbox, id, tries, next_at).boxed()
+        })
+        .await
     }
 
     /// Says whether there was such a letter.
-    pub async fn delete_letter(&self, id: u128) -> Result<bool, Error> {
-        self.write_lightly(move |connection| delete(connection, id).boxed())
+    pub async fn delete_letter(&self, outbox: Outbox, id: u128) -> Result<bool, Error> {
+        self.write_lightly(move |connection| delete(connection, outbox, id).boxed())
             .await
     }
 
     /// Letters that wait, also those whose turn has not come.
-    pub async fn count_letters(&self) -> Result<u64, Error> {
-        self.read(|connection| count(connection).boxed()).await
+    pub async fn count_letters(&self, outbox: Outbox) -> Result<u64, Error> {
+        self.read(move |connection| count(connection, outbox).boxed())
+            .await
     }
 }
 
@@ -94,119 +147,143 @@ pub(super) async fn delete_all_of(
     connection: &mut AnyConnection,
     account: BuyerId,
 ) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM mail_outbox
-         WHERE account = ?",
-    )
-    .bind(account.to_bytes().to_vec())
-    .execute(connection)
-    .await?;
+    for outbox in Outbox::ALL {
+        let statement = format!(
+            "DELETE FROM {}
+             WHERE account = ?",
+            outbox.table()
+        );
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(account.to_bytes().to_vec())
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 
+/// Puts a letter of an account into its outbox.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
     letter: &NewLetter,
 ) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO mail_outbox (id, account, letter, tries, next_at, expires_at, created_at)
-         VALUES (?, ?, ?, 0, ?, ?, ?)",
-    )
-    .bind(letter.id.to_be_bytes().to_vec())
-    .bind(letter.account.to_bytes().to_vec())
-    .bind(letter.letter.clone())
-    .bind(number(letter.next_at))
-    .bind(number(letter.expires_at))
-    .bind(number(letter.created_at))
-    .execute(connection)
-    .await?;
-    Ok(())
+    insert_into(Outbox::Accounts)
+        .run(connection, std::slice::from_ref(letter), put)
+        .await
+}
+
+pub(super) fn insert_into(outbox: Outbox) -> BulkInsert {
+    BulkInsert::new(outbox.table(), &COLUMNS, "")
+}
+
+pub(super) fn put(values: &mut Values, letter: &NewLetter) {
+    values.id(letter.id);
+    values.id(letter.account.get());
+    values.bytes(&letter.letter);
+    values.count(0);
+    values.number(number(letter.next_at));
+    values.number(number(letter.expires_at));
+    values.number(number(letter.created_at));
 }
 
 async fn due(
     connection: &mut AnyConnection,
+    outbox: Outbox,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<DueLetter>, Error> {
-    let rows = sqlx::query(
+    let statement = format!(
         "SELECT m.id, m.account, a.data_key, m.letter, m.tries, m.expires_at, m.created_at
-         FROM mail_outbox m
+         FROM {} m
          LEFT JOIN accounts a ON a.id = m.account
          WHERE m.next_at <= ?
-         ORDER BY m.next_at, m.id
+         ORDER BY {}
          LIMIT ?",
-    )
-    .bind(number(now))
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(read).collect()
+        outbox.table(),
+        outbox.turn()
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(number(now))
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| read(outbox, row)).collect()
 }
 
 async fn claim(
     connection: &mut AnyConnection,
+    outbox: Outbox,
     id: u128,
     tries_before: u64,
     next_at: Timestamp,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE mail_outbox
+    let statement = format!(
+        "UPDATE {}
          SET tries = tries + 1, next_at = ?
          WHERE id = ?
            AND tries = ?",
-    )
-    .bind(number(next_at))
-    .bind(id.to_be_bytes().to_vec())
-    .bind(i64::try_from(tries_before).unwrap_or(i64::MAX))
-    .execute(connection)
-    .await?;
+        outbox.table()
+    );
+    let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(number(next_at))
+        .bind(id.to_be_bytes().to_vec())
+        .bind(i64::try_from(tries_before).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
 async fn put_off(
     connection: &mut AnyConnection,
+    outbox: Outbox,
     id: u128,
     tries: u64,
     next_at: Timestamp,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE mail_outbox
+    let statement = format!(
+        "UPDATE {}
          SET next_at = ?
          WHERE id = ?
            AND tries = ?",
-    )
-    .bind(number(next_at))
-    .bind(id.to_be_bytes().to_vec())
-    .bind(i64::try_from(tries).unwrap_or(i64::MAX))
-    .execute(connection)
-    .await?;
+        outbox.table()
+    );
+    let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(number(next_at))
+        .bind(id.to_be_bytes().to_vec())
+        .bind(i64::try_from(tries).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
-async fn delete(connection: &mut AnyConnection, id: u128) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "DELETE FROM mail_outbox
+async fn delete(connection: &mut AnyConnection, outbox: Outbox, id: u128) -> Result<bool, Error> {
+    let statement = format!(
+        "DELETE FROM {}
          WHERE id = ?",
-    )
-    .bind(id.to_be_bytes().to_vec())
-    .execute(connection)
-    .await?;
+        outbox.table()
+    );
+    let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(id.to_be_bytes().to_vec())
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
-async fn count(connection: &mut AnyConnection) -> Result<u64, Error> {
-    let row = sqlx::query(
+pub(super) async fn count(connection: &mut AnyConnection, outbox: Outbox) -> Result<u64, Error> {
+    let statement = format!(
         "SELECT COUNT(*)
-         FROM mail_outbox",
-    )
-    .fetch_one(connection)
-    .await?;
+         FROM {}",
+        outbox.table()
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .fetch_one(connection)
+        .await?;
     Columns::of(&row).count("a number of letters")
 }
 
-fn read(row: &AnyRow) -> Result<DueLetter, Error> {
+fn read(outbox: Outbox, row: &AnyRow) -> Result<DueLetter, Error> {
     let mut columns = Columns::of(row);
     Ok(DueLetter {
+        outbox,
         id: columns.id()?,
         account: BuyerId::new(columns.id()?),
         data_key: columns.bytes_or_null()?.map(<[u8]>::to_vec),
@@ -237,6 +314,7 @@ impl std::fmt::Debug for NewLetter {
 impl std::fmt::Debug for DueLetter {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("DueLetter")
+            .field("outbox", &self.outbox)
             .field("id", &uuid::Uuid::from_u128(self.id))
             .field("account", &self.account)
             .field("tries", &self.tries)

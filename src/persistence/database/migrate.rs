@@ -52,6 +52,8 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0150_audit_entries", 150),
     migration!("mysql", "0151_audit_entries_from_log", 151),
     migration!("mysql", "0152_drop_audit_log", 152),
+    migration!("mysql", "0160_notices", 160),
+    migration!("mysql", "0161_order_outbox", 161),
     migration!("mysql", "0170_waitlist", 170),
 ];
 
@@ -98,6 +100,10 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0150_audit_entries", 150),
     migration!("sqlite", "0151_audit_entries_from_log", 151),
     migration!("sqlite", "0152_drop_audit_log", 152),
+    migration!("sqlite", "0160_notices", 160),
+    migration!("sqlite", "0161_order_outbox", 161),
+    migration!("sqlite", "0162_order_outbox_by_end", 162),
+    migration!("sqlite", "0163_order_outbox_by_account", 163),
     migration!("sqlite", "0170_waitlist", 170),
     migration!("sqlite", "0171_waitlist_by_person", 171),
     migration!("sqlite", "0172_waitlist_by_product", 172),

@@ -8,6 +8,7 @@
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
+//! | `notices.rs` | the connection of the notices: what letters about orders are made from, and how far they are written |
 //! | `load.rs`, `pages.rs`, `sale.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
@@ -32,6 +33,7 @@ mod lines;
 mod load;
 mod mail_outbox;
 mod migrate;
+mod notices;
 mod orders;
 mod pages;
 mod position;
@@ -63,8 +65,9 @@ pub use connect::{ConnectError, Options};
 pub use dialect::Engine;
 pub use error::Error;
 pub use load::{Loaded, Part};
-pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter};
+pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter, Outbox};
 pub use migrate::MigrateError;
+pub(crate) use notices::NoticeWriter;
 pub(crate) use orders::OrderRow;
 pub use pages::{OrderFilter, PAGE_ROWS_MAX};
 pub use sessions::Session;

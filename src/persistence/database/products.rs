@@ -90,6 +90,23 @@ pub(super) async fn find(
     Ok(products)
 }
 
+/// What products are called, without the rest of them: descriptions may be long.
+pub(super) async fn names(
+    connection: &mut AnyConnection,
+    ids: &[ProductId],
+) -> Result<Vec<(ProductId, Box<str>)>, Error> {
+    let head = "SELECT id, name FROM products WHERE id IN";
+    let put_id = |values: &mut Values, id: &ProductId| values.id(id.get());
+    let mut names = Vec::with_capacity(ids.len());
+    select_by_keys(connection, head, ids, "", put_id, |row| {
+        let mut columns = Columns::of(row);
+        names.push((ProductId::new(columns.id()?), columns.text()?.into()));
+        Ok(())
+    })
+    .await?;
+    Ok(names)
+}
+
 fn select() -> String {
     format!("SELECT {} FROM products", COLUMNS.join(", "))
 }

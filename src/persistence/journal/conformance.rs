@@ -272,6 +272,24 @@ fn what_is_released_goes<B: Bench>() {
     check_history(&journal, first, 200);
 }
 
+fn who_can_do_without_what_is_released_goes_on_behind_it<B: Bench>() {
+    let (_bench, mut journal) = B::create();
+    append_through(&mut journal, 200, 2);
+    let mut lagging = journal.reader(Position::ZERO).expect("kept");
+    let mut records = Records::new();
+    assert_eq!(lagging.next_batch(3, &mut records).expect("kept"), 3);
+    assert_eq!(lagging.skip_released(), 0, "all of it is there");
+    assert_eq!(lagging.position().get(), 3);
+    journal.release_through(Position::new(150));
+    let Err(ReadError::Released { first, .. }) = journal.reader(Position::ZERO) else {
+        panic!("the first record is still there");
+    };
+    assert_eq!(lagging.skip_released(), first.get() - 4);
+    assert_eq!(lagging.skip_released(), 0, "once is enough");
+    assert_eq!(lagging.next_batch(1, &mut records).expect("kept"), 1);
+    assert_eq!(lagging.position(), first);
+}
+
 fn a_reader_that_keeps_up_never_misses_what_was_released_behind_it<B: Bench>() {
     let (_bench, mut journal) = B::create();
     let mut reader = journal.reader(Position::ZERO).expect("kept");
@@ -364,6 +382,7 @@ conformance!(MemoryBench in memory, RealBench in real_disk, SimBench in sim_disk
     sealing_adds_no_record,
     what_is_not_released_stays,
     what_is_released_goes,
+    who_can_do_without_what_is_released_goes_on_behind_it,
     a_reader_that_keeps_up_never_misses_what_was_released_behind_it,
     bytes_after_shrinks_towards_the_end,
     a_reader_follows_the_writer,

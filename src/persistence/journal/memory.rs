@@ -202,4 +202,11 @@ impl JournalReader for MemoryReader {
     fn position(&self) -> Position {
         self.position
     }
+
+    fn skip_released(&mut self) -> u64 {
+        let before_first = self.log.lock().before_first;
+        let skipped = before_first.get().saturating_sub(self.position.get());
+        self.position = self.position.max(before_first);
+        skipped
+    }
 }

@@ -139,6 +139,10 @@ pub trait JournalReader: Send {
 
     /// The last record handed out, or where the reader started.
     fn position(&self) -> Position;
+
+    /// For who was told [`ReadError::Released`] and can do without: goes on with the oldest record that is kept. Says how
+    /// many were left out; none, if the next one is still there.
+    fn skip_released(&mut self) -> u64;
 }
 
 /// Makes readers on any thread, like [`Journal::reader`].

@@ -170,6 +170,17 @@ impl<F: DiskFile> JournalReader for SegmentReader<F> {
     fn position(&self) -> Position {
         self.position
     }
+
+    fn skip_released(&mut self) -> u64 {
+        let first = self.retained.first();
+        let skipped = first.get().saturating_sub(self.position.next().get());
+        if skipped > 0 {
+            self.position = self.position.plus(skipped);
+            self.cursor = None;
+            self.begun = None;
+        }
+        skipped
+    }
 }
 
 /// What a frame had for the reader.

@@ -5,16 +5,13 @@
 //! | `fold.rs` | what a batch of events makes of the rows it touches; pure |
 //! | `waitlists.rs` | what it makes of those who wait; pure |
 //! | `projector.rs` | one batch, one transaction |
-//! | `runner.rs` | the thread, the retries, the end |
-//! | `progress.rs` | how far it is, for others |
+//! | `runner.rs` | which pace it follows at, and what to do after a failure |
 
 mod fold;
-mod progress;
 mod projector;
 mod runner;
 mod waitlists;
 
 pub use fold::Disagreement;
-pub use progress::{Counters, Ended, Progress};
 pub use projector::{ProjectError, Projector};
-pub use runner::{Options, Projection, StopReason};
+pub use runner::{PACE, Projection, StopReason};

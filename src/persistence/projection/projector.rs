@@ -31,22 +31,6 @@ pub enum ProjectError {
     Disagreement(#[from] Disagreement),
 }
 
-impl ProjectError {
-    /// May another projector succeed with the same batch?
-    pub(super) fn may_heal(&self) -> bool {
-        match self {
-            Self::Database(error) => !matches!(error, Error::Damaged { .. } | Error::Taken),
-            Self::Moved { .. } | Self::TimedOut { .. } => true,
-            Self::Gap { .. } | Self::Disagreement(_) => false,
-        }
-    }
-
-    /// SQL answers, and somebody has to do something about the answer.
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Database(Error::Refused(_)))
-    }
-}
-
 /// The writer of the projection, on a connection of its own.
 #[derive(Debug)]
 pub struct Projector {

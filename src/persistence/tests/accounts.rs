@@ -224,7 +224,11 @@ fn a_verified_account_gives_way_to_nobody() {
             panic!("the address is known");
         };
         assert_eq!(*known, verified(KIM, 1, 1));
-        let count = store.database.count_letters().await.expect("a count");
+        let count = store
+            .database
+            .count_letters(Outbox::Accounts)
+            .await
+            .expect("a count");
         assert_eq!(count, 0, "nothing was written");
     });
 }
@@ -396,7 +400,13 @@ fn a_new_password_ends_the_other_sessions_and_is_told() {
             .await
             .expect("a read");
         assert_eq!(revoked, [(6, at(200))]);
-        assert_eq!(database.count_letters().await.expect("a count"), 1);
+        assert_eq!(
+            database
+                .count_letters(Outbox::Accounts)
+                .await
+                .expect("a count"),
+            1
+        );
         let events = database.account_events(u64::MAX, 10).await.expect("a read");
         assert_eq!(events.len(), 1, "what did not happen is not in the log");
         let standings = database.standings_since(at(199)).await.expect("a read");
@@ -522,7 +532,13 @@ fn an_erased_account_keeps_its_id_and_nothing_else() {
         );
         assert_eq!((kim.password_hash, kim.erased_at), (None, Some(at(200))));
         assert_eq!(database.session(5).await.expect("a read"), None);
-        assert_eq!(database.count_letters().await.expect("a count"), 0);
+        assert_eq!(
+            database
+                .count_letters(Outbox::Accounts)
+                .await
+                .expect("a count"),
+            0
+        );
         assert!(
             database
                 .address_versions(vec![10])

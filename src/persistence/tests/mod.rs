@@ -7,6 +7,7 @@ mod histories;
 mod journeys;
 mod mail_outbox;
 mod migrating;
+mod notices;
 mod outages;
 mod proxy;
 mod reading;

@@ -10,8 +10,9 @@ use super::store::{Store, execute, on_each_engine, open, run};
 use crate::domain::Timestamp;
 use crate::persistence::codec;
 use crate::persistence::database::{Database, diff, verify_books};
+use crate::persistence::following::Options;
 use crate::persistence::journal::{Batch, Journal, MemoryJournal, Position};
-use crate::persistence::projection::{Options, Projection, StopReason};
+use crate::persistence::projection::{PACE, Projection, StopReason};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -22,6 +23,7 @@ fn impatient() -> Options {
         batch_timeout: Duration::from_millis(400),
         retry_pause_min: Duration::from_millis(5),
         retry_pause_max: Duration::from_millis(50),
+        ..PACE
     }
 }
 

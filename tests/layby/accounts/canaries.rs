@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Canaries, Key, MailServer, Person, Postbox, Redis, Sale, Shop, Store, Tls, line,
+    Canaries, Key, MailServer, Person, Postbox, Redis, Sale, Shop, Store, Tls, eventually, line,
     on_each_database, text,
 };
 
@@ -144,6 +144,11 @@ fn nothing_personal_is_found_anywhere(store: Store) {
         ..changed.clone()
     };
     again.asks_to_join(&visitor).is(202);
+    member.caller.hold(&lamp, 1);
+    eventually("a letter about an order lies in the tables", || {
+        let waiting = shop.rows("SELECT COUNT(*) FROM order_outbox");
+        (waiting != [["0"]]).then_some(())
+    });
 
     let mut spoken: Vec<String> = words.all();
     let tokens = [

@@ -1,5 +1,7 @@
 //! Sealed data that was exchanged or changed in SQL: it is not served, the log says where, nobody else is concerned.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Canaries, Key, Member, Sale, Shop, Store, line, on_each_database, text};
@@ -11,6 +13,7 @@ on_each_database! {
     data_of_before_cannot_be_put_into_another_column,
 }
 
+const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 const COLUMNS: [&str; 5] = ["data_key", "username", "email", "name", "phone"];
 
 fn key_of(member: &Member) -> String {
@@ -34,13 +37,13 @@ fn exchange(shop: &Shop, table: &str, column: &str, rows: [&str; 2]) {
 /// What was said of it in the log, which names the place and nothing personal.
 #[track_caller]
 fn is_logged(shop: &mut Shop, table: &str, column: &str, canaries: &Canaries) {
-    let lines = shop.process().stderr.all();
+    let stderr = shop.process().stderr.clone();
     let names_it =
-        |line: &&String| line.contains(" ERROR ") && line.contains(table) && line.contains(column);
-    assert!(
-        lines.iter().any(|line| names_it(&line)),
-        "{table}.{column} is not named: {lines:#?}"
-    );
+        |line: &str| line.contains(" ERROR ") && line.contains(table) && line.contains(column);
+    // The answer may be here before the line.
+    let named = stderr.wait_for(LOGGED_WITHIN, names_it);
+    let lines = stderr.all();
+    assert!(named.is_some(), "{table}.{column} is not named: {lines:#?}");
     let log = lines.join("\n");
     assert_eq!(canaries.found_in(log.as_bytes()), Vec::<String>::new());
 }

@@ -156,7 +156,7 @@ impl Database {
 
     /// Those of the accounts that there are, in no particular order.
     pub async fn accounts(&self, ids: Vec<BuyerId>) -> Result<Vec<Account>, Error> {
-        self.read(move |connection| async move { by_ids(connection, &ids).await }.boxed())
+        self.read(move |connection| async move { by_ids(connection, &ids, "").await }.boxed())
             .await
     }
 
@@ -270,11 +270,29 @@ pub(super) async fn by_id(
     row.as_ref().map(read).transpose()
 }
 
-async fn by_ids(connection: &mut AnyConnection, ids: &[BuyerId]) -> Result<Vec<Account>, Error> {
+/// Those of these accounts that letters can be written to: verified, and neither suspended nor erased.
+pub(super) async fn addressable(
+    connection: &mut AnyConnection,
+    ids: &[BuyerId],
+) -> Result<Vec<Account>, Error> {
+    let which = " AND data_key IS NOT NULL
+                  AND email IS NOT NULL
+                  AND verified_at IS NOT NULL
+                  AND suspended_at IS NULL
+                  AND erased_at IS NULL";
+    by_ids(connection, ids, which).await
+}
+
+/// `which` is a further condition on them, or nothing.
+async fn by_ids(
+    connection: &mut AnyConnection,
+    ids: &[BuyerId],
+    which: &str,
+) -> Result<Vec<Account>, Error> {
     let put_id = |values: &mut Values, id: &BuyerId| values.id(id.get());
-    let mut accounts = Vec::with_capacity(ids.len());
+    let mut accounts = Vec::new();
     let head = select_accounts!("WHERE id IN");
-    select_by_keys(connection, head, ids, "", put_id, |row| {
+    select_by_keys(connection, head, ids, which, put_id, |row| {
         accounts.push(read(row)?);
         Ok(())
     })

@@ -1,5 +1,5 @@
-//! How far the projection is, for everybody who wants to know: metrics, requests that wait for SQL, the journal that
-//! may forget what SQL has.
+//! How far a follower is, for everybody who wants to know: metrics, requests that wait for SQL, the journal that
+//! may forget what all followers have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::persistence::journal::Position;
 
-/// A view of a running projection; cheap to clone.
+/// A view of a running follower; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Progress {
     shared: Arc<Shared>,
@@ -20,6 +20,7 @@ struct Shared {
     batches: AtomicU64,
     records: AtomicU64,
     retries: AtomicU64,
+    skipped: AtomicU64,
     away: AtomicBool,
     moved: watch::Sender<Standing>,
 }
@@ -30,25 +31,27 @@ struct Standing {
     ended: bool,
 }
 
-/// What the projection has done since it was started.
+/// What a follower has done since it was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub batches: u64,
     pub records: u64,
     /// Batches that had to be tried again.
     pub retries: u64,
+    /// Records that the journal had let go before they were read.
+    pub skipped: u64,
 }
 
-/// The projection ended before it came to the position that was waited for.
+/// The follower ended before it came to the position that was waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the projection ended at {at}, before record {wanted}")]
+#[error("it ended at {at}, before record {wanted}")]
 pub struct Ended {
     pub at: Position,
     pub wanted: Position,
 }
 
 impl Progress {
-    pub(super) fn new(position: Position) -> Self {
+    pub(crate) fn new(position: Position) -> Self {
         let standing = Standing {
             position,
             ended: false,
@@ -59,23 +62,24 @@ impl Progress {
                 batches: AtomicU64::new(0),
                 records: AtomicU64::new(0),
                 retries: AtomicU64::new(0),
+                skipped: AtomicU64::new(0),
                 away: AtomicBool::new(false),
                 moved: watch::Sender::new(standing),
             }),
         }
     }
 
-    /// The last record that SQL has. Costs nothing to ask.
+    /// The last record that it is done with. Costs nothing to ask.
     pub fn position(&self) -> Position {
         Position::new(self.shared.position.load(Ordering::Acquire))
     }
 
-    /// Records that are durable and not yet in SQL.
+    /// Records that are durable and still before it.
     pub fn lag(&self, durable: Position) -> u64 {
         durable.get().saturating_sub(self.position().get())
     }
 
-    /// SQL does not answer, and the projection waits for it.
+    /// Something holds it up, as SQL that does not answer, and it waits for that to pass.
     pub fn is_away(&self) -> bool {
         self.shared.away.load(Ordering::Relaxed)
     }
@@ -90,10 +94,11 @@ impl Progress {
             batches: self.shared.batches.load(Ordering::Relaxed),
             records: self.shared.records.load(Ordering::Relaxed),
             retries: self.shared.retries.load(Ordering::Relaxed),
+            skipped: self.shared.skipped.load(Ordering::Relaxed),
         }
     }
 
-    /// Waits until SQL has the record at `wanted`.
+    /// Waits until it is done with the record at `wanted`.
     pub async fn wait_for(&self, wanted: Position) -> Result<(), Ended> {
         let mut moved = self.shared.moved.subscribe();
         let arrived = |it: &Standing| it.position >= wanted || it.ended;
@@ -108,11 +113,21 @@ impl Progress {
     }
 
     pub(super) fn advance(&self, position: Position, records: u64) {
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.records.fetch_add(records, Ordering::Relaxed);
+        self.move_to(position);
+    }
+
+    /// Past records that nobody can read any more.
+    pub(crate) fn skip_to(&self, position: Position, records: u64) {
+        self.shared.skipped.fetch_add(records, Ordering::Relaxed);
+        self.move_to(position);
+    }
+
+    fn move_to(&self, position: Position) {
         self.shared
             .position
             .store(position.get(), Ordering::Release);
-        self.shared.batches.fetch_add(1, Ordering::Relaxed);
-        self.shared.records.fetch_add(records, Ordering::Relaxed);
         self.shared.moved.send_modify(|it| it.position = position);
     }
 

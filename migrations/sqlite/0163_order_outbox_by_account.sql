@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS order_outbox_by_account
+ON order_outbox (account);
