@@ -135,14 +135,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request.headers());
-        let announced = announced_length(request.headers());
-        let payload = payload.take();
+        let body = RawBody::from_request(request, payload);
         async move {
             if !json {
                 return Err(unsupported_media_type());
             }
-            let body = read_announced(announced, payload).await?;
-            parse_json(&body).map(|Object(body)| Self(body))
+            parse_json(&body.await?.0).map(|Object(body)| Self(body))
         }
         .boxed_local()
     }
@@ -154,10 +152,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request.headers());
-        let announced = announced_length(request.headers());
-        let payload = payload.take();
+        let body = RawBody::from_request(request, payload);
         async move {
-            let body = read_announced(announced, payload).await?;
+            let RawBody(body) = body.await?;
             if body.is_empty() {
                 return Ok(Self(None));
             }

@@ -6,11 +6,13 @@ pub mod addresses;
 pub mod admin;
 pub mod auth;
 pub mod client_address;
+pub mod docs;
 pub mod extract;
 pub mod health;
 mod ids;
 pub mod live;
 pub mod me;
+pub mod metrics;
 pub mod openapi;
 pub mod orders;
 pub mod payments;
@@ -57,6 +59,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(admin::configure)
         .configure(webhooks::configure)
         .configure(health::configure)
+        .configure(metrics::configure)
+        .configure(docs::configure)
         .configure(openapi::configure)
         .default_service(web::route().to(no_such_route));
 }

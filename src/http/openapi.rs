@@ -71,6 +71,8 @@ use utoipa::{Modify, OpenApi};
         super::webhooks::receive,
         super::health::healthz,
         super::health::readyz,
+        super::metrics::metrics,
+        super::docs::docs,
         openapi,
     )
 )]

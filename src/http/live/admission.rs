@@ -49,6 +49,11 @@ impl Admission {
         self.0.closed.store(true, Ordering::Release);
     }
 
+    /// Streams that are open now.
+    pub(super) fn open(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)
     }

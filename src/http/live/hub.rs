@@ -78,6 +78,11 @@ impl Hub {
         self.0.admission.admit(account)
     }
 
+    /// Streams that are open on all workers.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.0.admission.open()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.0.engine.now()
     }

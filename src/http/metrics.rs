@@ -1,0 +1,149 @@
+//! `/metrics`: counters in the text format of OpenMetrics, read when they are asked for. Nothing on the way of a purchase
+//! counts for this.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::health::Lag;
+use super::live::Hub;
+use super::problem::Problem;
+use crate::actors::{Engine, EngineLink};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/metrics")
+            .route(super::get_or_head().to(metrics))
+            .default_service(super::method_not_allowed("GET, HEAD")),
+    );
+}
+
+/// Counters for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "application/openmetrics-text", body = String))
+)]
+pub async fn metrics(
+    engine: Data<Engine>,
+    lag: Data<Lag>,
+    hub: Data<Hub>,
+) -> Result<HttpResponse, Problem> {
+    let mut registry = Registry::with_prefix("layby");
+    registry.register_collector(Box::new(Readings {
+        engine: engine.link(),
+        lag: Lag::clone(&lag),
+        streams: hub.open_streams(),
+    }));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| Problem::unavailable(&error))?;
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
+}
+
+struct Readings {
+    engine: EngineLink,
+    lag: Lag,
+    streams: usize,
+}
+
+impl fmt::Debug for Readings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Readings").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counters = self.engine.counters();
+        let counted: [(&str, &str, &AtomicU64); 5] = [
+            ("journal_batches", "Batches made durable", &counters.batches),
+            ("journal_records", "Records made durable", &counters.records),
+            (
+                "refused_on_the_board",
+                "Orders refused without asking the engine",
+                &counters.refused_on_the_board,
+            ),
+            (
+                "refused_overloaded",
+                "Commands refused because too many were in flight",
+                &counters.refused_overloaded,
+            ),
+            (
+                "actor_crashes",
+                "Actors that crashed and were rebuilt",
+                &counters.actor_crashes,
+            ),
+        ];
+        for (name, help, counter) in counted {
+            let value = ConstCounter::new(counter.load(Ordering::Relaxed));
+            show(&mut encoder, name, help, None, &value)?;
+        }
+        let late_us = counters.holds_expired_late_us_max.load(Ordering::Relaxed);
+        let unit = Unit::Other("microseconds".to_owned());
+        let late = ConstGauge::new(gauge(late_us));
+        show(
+            &mut encoder,
+            "holds_expired_late_max",
+            "The latest end of a hold after its deadline since the start",
+            Some(&unit),
+            &late,
+        )?;
+        self.encode_gauges(encoder)
+    }
+}
+
+impl Readings {
+    fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let projection = (self.lag)();
+        let gauges = [
+            (
+                "projection_position",
+                "The record that SQL has followed to",
+                gauge(projection.position),
+            ),
+            (
+                "projection_connected",
+                "1 while SQL answers",
+                i64::from(projection.connected),
+            ),
+            (
+                "journal_failed",
+                "1 once the journal has failed",
+                i64::from(self.engine.has_failed()),
+            ),
+            (
+                "live_streams",
+                "Live streams that are open",
+                i64::try_from(self.streams).unwrap_or(i64::MAX),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            show(&mut encoder, name, help, None, &ConstGauge::new(value))?;
+        }
+        Ok(())
+    }
+}
+
+fn show(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: &impl EncodeMetric,
+) -> Result<(), fmt::Error> {
+    let metric = encoder.encode_descriptor(name, help, unit, value.metric_type())?;
+    value.encode(metric)
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
