@@ -12,11 +12,11 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::accounts::passwords::PoolOptions;
-use crate::actors::{EngineOptions, PaymentTimes};
+use crate::actors::{BreakerOptions, EngineOptions, PaymentTimes};
 use crate::calendar::ShopCalendar;
 use crate::domain::Span;
 use crate::gateways::mail::MailOptions;
-use crate::gateways::payment::SandboxPlan;
+use crate::gateways::payment::{PaymentOptions, ProviderKind, SandboxPlan};
 use crate::http::HttpOptions;
 use crate::http::client_address::TrustedProxies;
 use crate::secrets::SecretsOptions;
@@ -124,6 +124,21 @@ pub struct ServeOptions {
     /// How long a buyer waits for the payment provider before being told 202, in ms [default: 3000]
     #[arg(long, env = "LAYBY_PAYMENT_ANSWER_MS", value_name = "MS")]
     pub payment_answer_ms: Option<u64>,
+    /// Calls of the payment provider at once; the next waits its turn [default: 64]
+    #[arg(long, env = "LAYBY_PAYMENT_CALLS_MAX", value_name = "N")]
+    pub payment_calls_max: Option<usize>,
+    /// Calls in a row without a clear answer after which nobody starts to pay [default: 10]
+    #[arg(long, env = "LAYBY_PAYMENT_UNCLEAR_MAX", value_name = "N")]
+    pub payment_unclear_max: Option<u32>,
+    /// How long nobody starts to pay then, unless an answer comes before, in ms [default: 5000]
+    #[arg(long, env = "LAYBY_PAYMENT_PAUSE_MS", value_name = "MS")]
+    pub payment_pause_ms: Option<u64>,
+    /// Who takes the money: sandbox or stripe [default: sandbox]
+    #[arg(long, env = "LAYBY_PAYMENT_PROVIDER", value_name = "NAME")]
+    pub payment_provider: Option<String>,
+    /// Where Stripe's API is [default: <https://api.stripe.com>]
+    #[arg(long, env = "LAYBY_STRIPE_URL", value_name = "URL")]
+    pub stripe_url: Option<String>,
     /// Seed of the sandbox provider's misbehaviour [default: 1]
     #[arg(long, env = "LAYBY_SANDBOX_SEED", value_name = "N")]
     pub sandbox_seed: Option<u64>,
@@ -193,7 +208,7 @@ pub struct ServeSettings {
     pub calendar: ShopCalendar,
     pub journal_segment_bytes: u64,
     pub journal_retention_bytes: u64,
-    pub sandbox: SandboxPlan,
+    pub payments: PaymentOptions,
 }
 
 impl StoreSettings {
@@ -256,7 +271,7 @@ impl ServeSettings {
             calendar: options.calendar()?,
             journal_segment_bytes: mib(options.journal_segment_mib, 64, 1..=1024)?,
             journal_retention_bytes: mib(options.journal_retention_mib, 1024, 0..=1 << 30)?,
-            sandbox: options.sandbox()?,
+            payments: options.payments()?,
             redis_url: options.redis_url,
         })
     }
@@ -286,6 +301,11 @@ impl ServeOptions {
             journal_retention_mib: self.journal_retention_mib.or(file.journal_retention_mib),
             offer_seconds: self.offer_seconds.or(file.offer_seconds),
             payment_answer_ms: self.payment_answer_ms.or(file.payment_answer_ms),
+            payment_calls_max: self.payment_calls_max.or(file.payment_calls_max),
+            payment_unclear_max: self.payment_unclear_max.or(file.payment_unclear_max),
+            payment_pause_ms: self.payment_pause_ms.or(file.payment_pause_ms),
+            payment_provider: self.payment_provider.or(file.payment_provider),
+            stripe_url: self.stripe_url.or(file.stripe_url),
             sandbox_seed: self.sandbox_seed.or(file.sandbox_seed),
             sandbox_decline_rate: self.sandbox_decline_rate.or(file.sandbox_decline_rate),
             sandbox_late_rate: self.sandbox_late_rate.or(file.sandbox_late_rate),
@@ -348,6 +368,10 @@ impl ServeOptions {
             self.in_flight_max != Some(0) && self.payments_pending_max != Some(0),
             "in_flight_max and payments_pending_max must be at least 1"
         );
+        ensure!(
+            self.payment_calls_max != Some(0) && self.payment_unclear_max != Some(0),
+            "payment_calls_max and payment_unclear_max must be at least 1"
+        );
         Ok(EngineOptions {
             in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
             payments_pending_max: self
@@ -361,6 +385,8 @@ impl ServeOptions {
                     .map_or(times.answer_within, Duration::from_millis),
                 ..times
             },
+            payment_calls_max: self.payment_calls_max.unwrap_or(defaults.payment_calls_max),
+            breaker: self.breaker(),
             ..defaults
         })
     }
@@ -375,6 +401,34 @@ impl ServeOptions {
             "offer_seconds = {seconds} is not between 1 and {SECONDS_MAX}"
         );
         Ok(Span::from_secs(seconds))
+    }
+
+    fn breaker(&self) -> BreakerOptions {
+        let defaults = BreakerOptions::default();
+        let pause = self.payment_pause_ms.map(|ms| ms.saturating_mul(1_000));
+        BreakerOptions {
+            unclear_max: self.payment_unclear_max.unwrap_or(defaults.unclear_max),
+            pause: pause.map_or(defaults.pause, Span::from_micros_u64),
+        }
+    }
+
+    fn payments(&self) -> anyhow::Result<PaymentOptions> {
+        let name = self.payment_provider.as_deref();
+        let provider = match name {
+            None => ProviderKind::default(),
+            Some(name) => ProviderKind::parse(name).with_context(|| {
+                let names = ProviderKind::NAMES.join("` or `");
+                format!("payment_provider = `{name}` is not `{names}`")
+            })?,
+        };
+        Ok(PaymentOptions {
+            provider,
+            stripe_url: self
+                .stripe_url
+                .clone()
+                .unwrap_or_else(|| "https://api.stripe.com".into()),
+            sandbox: self.sandbox()?,
+        })
     }
 
     fn sandbox(&self) -> anyhow::Result<SandboxPlan> {
@@ -416,6 +470,9 @@ fn secrets_from(dir: PathBuf) -> SecretsOptions {
         token_keys: secret("LAYBY_TOKEN_KEYS").map(Zeroizing::new),
         seal_keys: secret("LAYBY_SEAL_KEYS").map(Zeroizing::new),
         index_key: secret("LAYBY_INDEX_KEY").map(Zeroizing::new),
+        stripe_key: secret("LAYBY_STRIPE_SECRET_KEY").map(Zeroizing::new),
+        stripe_webhooks: secret("LAYBY_STRIPE_WEBHOOK_SECRETS").map(Zeroizing::new),
+        sandbox_webhooks: secret("LAYBY_SANDBOX_WEBHOOK_SECRETS").map(Zeroizing::new),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::demo;
 use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
-use crate::gateways::payment::Sandbox;
+use crate::gateways::payment::{self, Payments, WebhookDoor};
 use crate::http::health::{Lag, ProjectionHealth};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
@@ -34,7 +34,7 @@ use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealD
 use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
-use crate::secrets::{self, Secrets};
+use crate::secrets::{self, PaymentSecrets, Secrets};
 
 /// How long SQL is given to catch up when the server stops; the journal has the rest.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
@@ -50,6 +50,7 @@ pub struct Service {
     database: Database,
     journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
+    webhooks: WebhookDoor,
 }
 
 /// Serves until told to stop.
@@ -73,6 +74,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             journeys: service.journeys.clone(),
             proxies: settings.proxies,
             lag: lag(&service.projection),
+            webhooks: service.webhooks.clone(),
         },
     )?;
     let url = format!("http://{address}");
@@ -193,12 +195,21 @@ impl Service {
         let reader = journal.reader(loaded.position)?;
         let journeys = Journeys::new(journal.readers(), database.clone());
         let projection = Projection::start(reader, database.clone(), projection::PACE)?;
+        let secrets = PaymentSecrets::open(&store.secrets, settings.payments.provider)?;
+        let payments = payment::open(&settings.payments, &store.data_dir, secrets)?;
+        tracing::info!(
+            provider = settings.payments.provider.name(),
+            "who takes the money"
+        );
+        let webhooks = payments.webhooks.clone();
         let (failure, engine_failure) = watch::channel(None);
         let followers = Followers {
             projection: projection.progress(),
             notices: place.as_ref().map(Place::progress),
         };
-        let engine = start_engine(settings, journal, loaded, &database, followers, failure)?;
+        let engine = start_engine(
+            settings, journal, loaded, payments, &database, followers, failure,
+        )?;
         Ok(Self {
             engine,
             projection,
@@ -207,6 +218,7 @@ impl Service {
             database,
             journeys,
             engine_failure,
+            webhooks,
         })
     }
 
@@ -364,20 +376,18 @@ fn start_engine(
     settings: &ServeSettings,
     journal: FileJournal<RealDisk>,
     loaded: Loaded,
+    payments: Payments,
     database: &Database,
     followers: Followers<'_>,
     failure: watch::Sender<Option<EngineFailure>>,
 ) -> anyhow::Result<RunningEngine> {
-    let books = settings.store.data_dir.join("sandbox-books.log");
-    let (provider, notices) = Sandbox::open(settings.sandbox, Some(&books))
-        .with_context(|| format!("cannot open the sandbox's books `{}`", books.display()))?;
     let engine = actors::start(EngineParts {
         journal: Box::new(journal),
         live: loaded.into(),
         clock: Arc::new(SystemClock),
         calendar: Arc::new(settings.calendar.clone()),
-        provider: Arc::new(provider),
-        notices: Some(notices),
+        provider: payments.provider,
+        notices: payments.notices,
         options: settings.engine,
         reload: reload(database.clone()),
         projected: position_of(followers.projection),

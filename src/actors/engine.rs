@@ -16,7 +16,8 @@ use super::message::{
 };
 use super::watch::Watch;
 use crate::domain::{
-    AdminMark, BuyerId, Order, OrderId, ProductId, Quantity, Rejection, Snapshot, Timestamp,
+    AdminMark, AttemptId, BuyerId, Money, Order, OrderId, PaymentOutcome, ProductId, Quantity,
+    Rejection, Snapshot, Timestamp,
 };
 
 /// A cheap handle that any thread may connect with.
@@ -139,6 +140,24 @@ impl Engine {
         mark: AdminMark,
     ) -> Result<Box<Order>, Refusal> {
         expect_order(self.ask(Command::AcceptReturn { order, mark }).await)
+    }
+
+    /// What a provider said by itself. When this returns `Ok`, the effect is durable, or was before; said again, it
+    /// changes nothing.
+    pub async fn settle_payment(
+        &self,
+        order: OrderId,
+        attempt: AttemptId,
+        outcome: PaymentOutcome,
+        amount: Money,
+    ) -> Result<(), Refusal> {
+        let command = Command::SettlePayment {
+            order,
+            attempt,
+            outcome,
+            amount: Some(amount),
+        };
+        self.ask(command).await.map(drop)
     }
 
     pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {

@@ -563,6 +563,10 @@ impl Concerned {
             | Command::AcceptReturn { order, .. }
             | Command::DeferRefund { order } => Self::order(*order),
             Command::ReadOrders { buyer } => Self::order(OrderId::for_buyer(0, *buyer)),
+            Command::NoteProvider { .. } => Self {
+                order: None,
+                products: SmallVec::new(),
+            },
             Command::ChangeProduct { product, .. }
             | Command::JoinWaitlist { product, .. }
             | Command::LeaveWaitlist { product, .. }

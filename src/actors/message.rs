@@ -2,8 +2,8 @@
 
 use crate::domain::{
     AddressId, AdminMark, AttemptId, BuyerId, Details, Fingerprint, KeyHash, Money, Order, OrderId,
-    PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Waiter,
-    Window, WindowAct,
+    PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Span,
+    Waiter, Window, WindowAct,
 };
 
 /// Something the engine is asked to do. Ids and hashes are made by the sender: the engine draws nothing at random.
@@ -46,6 +46,8 @@ pub enum Command {
         order: OrderId,
         attempt: AttemptId,
         outcome: PaymentOutcome,
+        /// What the provider says it is about, if it says so; nothing settles if that is not the order's total.
+        amount: Option<Money>,
     },
     /// The provider gave no clear answer in time: tell the buyer so, and go on asking.
     DeferPayment {
@@ -84,6 +86,10 @@ pub enum Command {
     AcceptReturn {
         order: OrderId,
         mark: AdminMark,
+    },
+    /// How a call of the provider has ended: with a clear answer or without.
+    NoteProvider {
+        answered: bool,
     },
     /// Makes the actor of a product panic with its state half changed, to prove that it is rebuilt.
     #[doc(hidden)]
@@ -205,6 +211,10 @@ pub enum Refusal {
     Overloaded,
     /// More payments under way than the engine admits.
     PaymentsBusy,
+    /// The payment provider gives no clear answers; nobody starts to pay until it does.
+    PaymentsUnavailable {
+        retry_after: Span,
+    },
     /// SQL has been away for so long that the journal's budget is spent; no new holds.
     JournalFull,
     /// The journal failed: nothing can be promised any more.

@@ -8,6 +8,7 @@
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
 //! | `product`, `order` | the actors of one product, and of one slice of the buyers |
 //! | `payment` | the actor that talks to the payment provider, away from the engine's thread |
+//! | `breaker` | shuts buyers out while the payment provider gives no clear answers |
 //! | `board` | what is durable about each product, readable from every thread |
 //! | `lane` | the way back: answers in batches, one wake-up a worker |
 //! | `watch` | who is told of the orders of which buyer |
@@ -15,6 +16,7 @@
 //! **Invariant:** every change goes through `Cell::apply`, live and in replay.
 
 mod board;
+mod breaker;
 mod cell;
 mod engine;
 mod host;
@@ -29,6 +31,7 @@ mod turn;
 mod watch;
 
 pub use board::{Board, Listing, Lookout};
+pub use breaker::BreakerOptions;
 pub use engine::{Engine, EngineLink};
 pub use host::EngineFailure;
 pub use inbox::Counters;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::breaker::BreakerOptions;
 use super::cell::{Cell, CellLimits};
 use super::engine::EngineLink;
 use super::host::{
@@ -47,6 +48,9 @@ pub struct EngineOptions {
     /// How long units are kept for somebody on the waitlist.
     pub offer_ttl: Span,
     pub payment_times: PaymentTimes,
+    /// Calls of the payment provider at once, see [`PaymentActor`].
+    pub payment_calls_max: usize,
+    pub breaker: BreakerOptions,
 }
 
 impl Default for EngineOptions {
@@ -58,6 +62,8 @@ impl Default for EngineOptions {
             keep_settled: Span::from_secs(86_400),
             offer_ttl: Span::from_secs(120),
             payment_times: PaymentTimes::default(),
+            payment_calls_max: 64,
+            breaker: BreakerOptions::default(),
         }
     }
 }
@@ -146,8 +152,9 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         payments_pending_max: options.payments_pending_max,
         offer_ttl: options.offer_ttl,
     };
-    let cell =
+    let mut cell =
         replay(parts.live, reader.as_mut(), journal_end, limits)?.with_calendar(parts.calendar);
+    cell.set_breaker(options.breaker);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);
@@ -158,7 +165,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         parts.provider,
         parts.notices,
         link.clone(),
-        options.payment_times,
+        (options.payment_times, options.payment_calls_max),
     );
     let host = HostParts {
         shared: Arc::clone(&shared),
@@ -262,10 +269,10 @@ fn start_payments(
     provider: Arc<dyn PaymentProvider>,
     notices: Option<mpsc::Receiver<Notice>>,
     link: EngineLink,
-    times: PaymentTimes,
+    (times, calls_max): (PaymentTimes, usize),
 ) -> Addr<PaymentActor> {
     PaymentActor::start_in_arbiter(&thread.handle(), move |_| {
-        PaymentActor::new(provider, notices, link, times)
+        PaymentActor::new(provider, notices, link, times, calls_max)
     })
 }
 

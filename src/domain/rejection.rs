@@ -1,6 +1,6 @@
 //! Refusals: normal business, each named after its cause, with the numbers that help.
 
-use super::{Availability, OrderId, ProductId, Timestamp};
+use super::{Availability, Money, OrderId, ProductId, Timestamp};
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +49,11 @@ pub enum Rejection {
     PaymentInProgress,
     TooManyAttempts {
         attempts_max: usize,
+    },
+    /// A provider speaks of another sum than the order's: nothing is settled by that.
+    PaymentMismatch {
+        told: Money,
+        total: Money,
     },
     TooLateToCancel,
     NotPaid,

@@ -24,7 +24,7 @@ use crate::accounts::access::{Bearer, Gate};
 use crate::accounts::token::Role;
 use crate::domain::{BuyerId, Fingerprint, KeyHash};
 
-/// Bytes of a JSON body at most; the next is told 413.
+/// Bytes of a body at most; the next is told 413.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// A body that takes longer is told 408: a slow sender must not keep a connection.
 pub const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -60,6 +60,10 @@ pub struct JsonBody<T>(pub T);
 /// A JSON body that may be left out.
 #[derive(Debug)]
 pub struct BodyIfAny<T>(pub Option<T>);
+
+/// A body in the bytes that came, whatever it is: what is signed must not be read first.
+#[derive(Debug)]
+pub struct RawBody(pub BytesMut);
 
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
@@ -163,6 +167,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
             parse_json(&body).map(|Object(body)| Self(Some(body)))
         }
         .boxed_local()
+    }
+}
+
+impl FromRequest for RawBody {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let announced = announced_length(request.headers());
+        let payload = payload.take();
+        async move { read_announced(announced, payload).await.map(Self) }.boxed_local()
     }
 }
 

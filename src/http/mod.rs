@@ -19,6 +19,7 @@ pub mod products;
 pub mod returns;
 mod server;
 pub mod waitlist;
+pub mod webhooks;
 pub mod wire;
 pub mod wishlist;
 mod words;
@@ -54,6 +55,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(addresses::configure)
         .configure(wishlist::configure)
         .configure(admin::configure)
+        .configure(webhooks::configure)
         .configure(health::configure)
         .configure(openapi::configure)
         .default_service(web::route().to(no_such_route));

@@ -68,6 +68,7 @@ use utoipa::{Modify, OpenApi};
         super::admin::users::suspend,
         super::admin::users::reinstate,
         super::admin::audit::list,
+        super::webhooks::receive,
         super::health::healthz,
         super::health::readyz,
         openapi,

@@ -22,7 +22,8 @@ use crate::persistence::database::Database;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPayment {
-    /// What the provider calls the means of payment, 1 to 64 characters. The sandbox takes any name, and lets
+    /// What the provider calls the means of payment, 1 to 64 characters: with Stripe the id of a payment method. The
+    /// sandbox takes any name, and lets
     /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate` and `card_out_of_order` behave as they say.
     #[schema(example = "card")]
     method: String,
@@ -65,7 +66,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         (status = 404),
         (status = 409, description = "hold_expired, already_paid, payment_in_progress, order_cancelled, payment_returned, too_many_attempts"),
         (status = 422, description = "invalid_values, idempotency_key_reused"),
-        (status = 503),
+        (status = 503, description = "payments_unavailable, payments_busy, and the like: no attempt was made"),
     ),
     security(("bearer" = []))
 )]

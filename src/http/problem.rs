@@ -12,7 +12,7 @@ use serde::ser::{SerializeMap, Serializer};
 use super::words::{availability_word, rfc3339, uuid_of};
 use crate::accounts;
 use crate::actors::message::Refusal;
-use crate::domain::{Availability, Rejection, Shortage, Timestamp};
+use crate::domain::{Availability, Money, Rejection, Shortage, Span, Timestamp};
 use crate::persistence::journey;
 
 /// What a client is told when something was not done. Nothing changed.
@@ -304,6 +304,7 @@ impl From<Refusal> for Problem {
             Refusal::PaymentsBusy => {
                 busy("payments_busy", "more payments are under way than admitted")
             }
+            Refusal::PaymentsUnavailable { retry_after } => payments_unavailable(retry_after),
             Refusal::JournalFull => busy(
                 "database_behind",
                 "the database has been away too long; no new holds until it is back",
@@ -436,6 +437,7 @@ impl From<Rejection> for Problem {
             | Rejection::AlreadyPaid
             | Rejection::PaymentInProgress
             | Rejection::TooManyAttempts { .. } => buying(rejection),
+            Rejection::PaymentMismatch { told, total } => payment_mismatch(told, total),
             Rejection::TooLateToCancel
             | Rejection::NotPaid
             | Rejection::AlreadyShipped { .. }
@@ -448,6 +450,31 @@ impl From<Rejection> for Problem {
             | Rejection::StockTooLarge { .. } => keeping(rejection),
         }
     }
+}
+
+fn payments_unavailable(retry_after: Span) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "payments_unavailable",
+        "Nobody can pay just now",
+        "the payment provider does not answer; no money was asked for and your hold stays as it is",
+    )
+    .retry_after(retry_after.as_secs_ceil().max(1))
+}
+
+fn payment_mismatch(told: Money, total: Money) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "payment_mismatch",
+        "Not the order's total",
+        format!(
+            "the event is about {} {}, and the order about {} {}; nothing was settled",
+            told.amount,
+            told.currency.as_str(),
+            total.amount,
+            total.currency.as_str()
+        ),
+    )
 }
 
 fn key_reused() -> Problem {

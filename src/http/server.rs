@@ -23,6 +23,7 @@ use super::health::Lag;
 use super::live::{Admission, Connection, Hub};
 use crate::accounts::Accounts;
 use crate::actors::EngineLink;
+use crate::gateways::payment::WebhookDoor;
 use crate::persistence::database::Database;
 use crate::persistence::journey::Journeys;
 
@@ -51,6 +52,7 @@ pub struct HttpParts {
     pub journeys: Journeys,
     pub proxies: TrustedProxies,
     pub lag: Lag,
+    pub webhooks: WebhookDoor,
 }
 
 /// A server at work.
@@ -161,6 +163,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerEr
     let stopping = builder.graceful_shutdown_signal();
     let proxies = Data::new(parts.proxies.clone());
     let exports = Data::new(Exports::default());
+    let webhooks = Data::new(parts.webhooks.clone());
     let admission = streams.clone();
     let worker = move || {
         let engine = parts.engine.connect();
@@ -175,6 +178,7 @@ pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerEr
             .app_data(exports.clone())
             .app_data(proxies.clone())
             .app_data(Data::new(Arc::clone(&parts.lag)))
+            .app_data(webhooks.clone())
             .app_data(Data::new(Hub::new(engine, gate, admission.clone())))
             .configure(super::configure);
         let stopping = stopping.clone();

@@ -1,4 +1,5 @@
-//! The secrets of an installation: the keys that sign tokens, the keys that seal data keys, and the key of the indexes.
+//! The secrets of an installation: the keys that sign tokens, the keys that seal data keys, the key of the indexes, and
+//! what is shared with a payment provider.
 //!
 //! Each comes from the environment or from a file that only its owner may read; files that are missing are made at
 //! random. Where the keys of several machines must be the same, they come from the environment.
@@ -7,6 +8,7 @@
 
 mod file;
 mod live;
+mod payment;
 mod ring;
 
 #[cfg(test)]
@@ -21,6 +23,7 @@ use zeroize::Zeroizing;
 
 pub use file::append_key;
 pub use live::LiveKeys;
+pub use payment::{PaymentSecrets, WebhookSecrets};
 pub use ring::{At, Flaw, Key, KeyError, KeyId, KeyRing, NotAnId};
 
 pub const TOKEN_KEYS_FILE: &str = "token.keys";
@@ -38,6 +41,12 @@ pub struct SecretsOptions {
     pub seal_keys: Option<Zeroizing<String>>,
     /// One `BASE64`.
     pub index_key: Option<Zeroizing<String>>,
+    /// Stripe's secret key, as Stripe gives it.
+    pub stripe_key: Option<Zeroizing<String>>,
+    /// Words separated by commas; each of them signs webhooks.
+    pub stripe_webhooks: Option<Zeroizing<String>>,
+    /// As `stripe_webhooks`.
+    pub sandbox_webhooks: Option<Zeroizing<String>>,
 }
 
 /// All secrets, checked.
@@ -183,7 +192,7 @@ impl fmt::Debug for SecretsOptions {
             .field("token_keys_given", &self.token_keys.is_some())
             .field("seal_keys_given", &self.seal_keys.is_some())
             .field("index_key_given", &self.index_key.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

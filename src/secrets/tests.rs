@@ -269,6 +269,7 @@ fn what_the_environment_gives_is_used_and_not_written() {
         token_keys: given(format!("0000000a:{}", base64(1))),
         seal_keys: given(format!("0000000b:{}", base64(2))),
         index_key: given(base64(3)),
+        ..SecretsOptions::default()
     };
     let secrets = Secrets::open(&options).expect("open");
     assert_eq!(secrets.token_keys().primary().bytes(), &bytes(1));
@@ -298,6 +299,7 @@ fn nothing_that_is_printed_has_a_key_in_it() {
         token_keys: Some(Zeroizing::new(text.clone())),
         seal_keys: Some(Zeroizing::new(text)),
         index_key: Some(Zeroizing::new(base64(1))),
+        ..SecretsOptions::default()
     };
     let secrets = Secrets::open(&options).expect("open");
     let key = secrets.token_keys().primary();

@@ -143,7 +143,7 @@ fn a_reader_that_does_not_read_gets_few_events_and_the_newest_last() {
     }
     let heard = idle.all_for(SOON);
     assert!(stock > 50, "only {stock} changes");
-    // One every 400 ms, and the first.
+    // One every 500 ms, and the first.
     assert!(heard.len() <= 8, "{} events", heard.len());
     let last = heard.last().and_then(Heard::data).expect("an event");
     assert_eq!(available(last), stock);

@@ -8,6 +8,7 @@ mod audience;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join;
 use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::time::sleep;
@@ -16,7 +17,7 @@ use crate::api::Admin;
 use crate::cli::Live as Options;
 use crate::open_loop::{self, Measured};
 use crate::peers::{Bench, HotProduct, PLENTY};
-use crate::report::{Latency, Report, Resale, new_histogram, quantile_ms, round};
+use crate::report::{self, Latency, Report, Resale, new_histogram, quantile_ms, round};
 use audience::{Audience, Reach};
 
 /// Purchases may take at most twice as long beside the streams.
@@ -29,6 +30,8 @@ const STEPS_QUIET: u32 = 3;
 const STEP_EVERY: Duration = Duration::from_millis(900);
 /// A stream that has not heard of a step by then has missed it.
 const REACH_WITHIN: Duration = Duration::from_secs(5);
+/// Fewer disappear in what else a server allocates and gives back.
+const STREAMS_TO_TELL_MEMORY: u32 = 1_000;
 /// Memory is looked at when what was allocated on the way has been given back.
 const MEMORY_SETTLES: Duration = Duration::from_secs(2);
 
@@ -106,9 +109,11 @@ impl Stage<'_> {
         )?;
         let after = self.memory_bytes().await;
         // Later rounds find the memory of the first.
-        if let (0, Some(before), Some(after)) = (round, before, after) {
+        let is_told = round == 0 && self.options.streams >= STREAMS_TO_TELL_MEMORY;
+        if let (true, Some(before), Some(after)) = (is_told, before, after) {
             let bytes = after as f64 - before as f64;
-            findings.bytes_per_stream = Some(round_to(bytes / f64::from(self.options.streams)));
+            let of_each = bytes / f64::from(self.options.streams);
+            findings.bytes_per_stream = Some(report::round(of_each, 0));
         }
         for _ in 0..STEPS_QUIET {
             self.step(&audience).await?;
@@ -119,22 +124,26 @@ impl Stage<'_> {
             .add(audience.reach_within(REACH_WITHIN).await);
 
         self.bench.settle().await;
-        let load = &self.options.load;
         let rate = f64::from(self.options.rate);
-        let purchases = open_loop::run(&self.hot.workload, load.pace(), rate);
-        let mut purchases = std::pin::pin!(purchases);
-        let measured = loop {
-            tokio::select! {
-                measured = &mut purchases => break measured?,
-                () = sleep(STEP_EVERY) => self.step(&audience).await?,
-            }
-        };
+        let pace = self.options.load.pace();
+        let purchases = open_loop::run(&self.hot.workload, pace, rate);
+        let lasts = pace.warm_up + pace.measured;
+        // Side by side: purchases do not wait for the answer to a step.
+        let (measured, ()) = try_join(purchases, self.steps_for(lasts, &audience)).await?;
         findings
             .reach
             .add(audience.reach_within(REACH_WITHIN).await);
         findings.p99_with_ms.push(p99_ms(&measured.latency_us));
         findings.last = measured;
         audience.leave()
+    }
+
+    async fn steps_for(&mut self, lasts: Duration, audience: &Audience) -> Result<()> {
+        for _ in 0..lasts.as_millis() / STEP_EVERY.as_millis() {
+            sleep(STEP_EVERY).await;
+            self.step(audience).await?;
+        }
+        Ok(())
     }
 
     /// Raises the stock by one step and notes when it was asked for.
@@ -157,10 +166,6 @@ impl Stage<'_> {
 
 fn p99_ms(latency_us: &Histogram<u64>) -> f64 {
     quantile_ms(latency_us, 0.99)
-}
-
-fn round_to(bytes: f64) -> f64 {
-    round(bytes, 0)
 }
 
 fn report(options: &Options, found: &Findings) -> Report {

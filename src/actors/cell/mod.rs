@@ -16,6 +16,7 @@ mod waitlist;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::breaker::{Breaker, BreakerOptions};
 use super::message::{Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer};
 use super::order::OrderActor;
 use super::product::ProductActor;
@@ -50,6 +51,8 @@ pub(crate) struct Cell {
     broken_shards: [bool; SHARDS],
     payments_pending: usize,
     limits: CellLimits,
+    /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
+    breaker: Breaker,
     latest_stamp: Timestamp,
     calendar: Arc<dyn Calendar>,
 }
@@ -76,6 +79,7 @@ impl Cell {
             broken_shards: [false; SHARDS],
             payments_pending: 0,
             limits,
+            breaker: Breaker::new(BreakerOptions::default()),
             latest_stamp: Timestamp::ZERO,
             calendar: Arc::new(ShopCalendar::default()),
         }
@@ -100,6 +104,11 @@ impl Cell {
         }
         cell.note_waitlists();
         cell
+    }
+
+    /// Before the first command.
+    pub(crate) fn set_breaker(&mut self, options: BreakerOptions) {
+        self.breaker = Breaker::new(options);
     }
 
     // -- what is asked -------------------------------------------------------------------------------------------
@@ -132,7 +141,10 @@ impl Cell {
                 order,
                 attempt,
                 outcome,
-            } => self.settle_payment(order, attempt, outcome, turn),
+                amount,
+            } => self
+                .check_amount(order, attempt, amount)
+                .and_then(|()| self.settle_payment(order, attempt, outcome, turn)),
             Command::DeferPayment { order, attempt } => self.defer_payment(order, attempt, turn),
             Command::RepeatCharge { order, attempt } => self.repeat_charge(order, attempt, turn),
             Command::RecordRefund { order, attempt } => self.record_refund(order, attempt, turn),
@@ -152,6 +164,7 @@ impl Cell {
                 reason,
             } => self.request_return(order, buyer, &reason, turn),
             Command::AcceptReturn { order, mark } => self.accept_return(order, mark, turn),
+            Command::NoteProvider { answered } => self.note_provider(answered, turn.now),
             Command::BreakProduct(product) => self.break_product(product),
         };
         turn.answer(reply_to, answer);

@@ -6,8 +6,8 @@ use crate::actors::message::{
 };
 use crate::actors::turn::Turn;
 use crate::domain::{
-    AdminMark, Attempt, AttemptId, Bucket, BuyerId, Event, Order, OrderChange, OrderId, OrderState,
-    PaymentOutcome, Posting, RefundState, Rejection, Release,
+    AdminMark, Attempt, AttemptId, Bucket, BuyerId, Event, Money, Order, OrderChange, OrderId,
+    OrderState, PaymentOutcome, Posting, RefundState, Rejection, Release, Timestamp,
 };
 
 impl Cell {
@@ -62,9 +62,31 @@ impl Cell {
         if busy {
             return Err(Refusal::PaymentsBusy);
         }
+        if let Err(retry_after) = self.breaker.admit(now) {
+            return Err(Refusal::PaymentsUnavailable { retry_after });
+        }
         self.change_order(start.order, change, Release::Keep, turn);
         self.charge(start.order, start.attempt, turn);
         Ok(start.attempt)
+    }
+
+    /// A provider that speaks of another sum means another payment, or was told lies.
+    pub(super) fn check_amount(
+        &self,
+        id: OrderId,
+        attempt: AttemptId,
+        told: Option<Money>,
+    ) -> Result<(), Refusal> {
+        let known = self
+            .order(id)
+            .filter(|it| !self.is_broken(id) && it.attempt(attempt).is_some());
+        let total = known.map(Order::money);
+        match (told, total) {
+            (Some(told), Some(total)) if told != total => {
+                Err(Rejection::PaymentMismatch { told, total }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn settle_payment(
@@ -117,6 +139,15 @@ impl Cell {
             return Ok(Reply::Done);
         }
         self.settle_payment(id, attempt, PaymentOutcome::Declined, turn)
+    }
+
+    pub(super) fn note_provider(&mut self, answered: bool, now: Timestamp) -> Answer {
+        if answered && self.breaker.note_clear() {
+            tracing::info!("the payment provider answers again; buyers may pay");
+        } else if !answered && self.breaker.note_unclear(now) {
+            tracing::warn!("the payment provider gives no clear answers; nobody starts to pay");
+        }
+        Ok(Reply::Done)
     }
 
     fn charge(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {

@@ -46,10 +46,10 @@ impl Caller {
     }
 
     #[track_caller]
-    pub(crate) fn try_listen(&self, path: &str) -> Result<LiveStream, Answer> {
+    pub(crate) fn try_listen(&self, path: &str) -> Result<LiveStream, Box<Answer>> {
         let (mut listener, answer) = self.begin(path);
         if answer.status != 200 {
-            return Err(answer);
+            return Err(answer.into());
         }
         for (name, value) in [
             ("content-type", "text/event-stream"),

@@ -5,6 +5,7 @@ mod client;
 mod crowd;
 mod letters;
 mod live_stream;
+mod localstripe;
 mod mail_server;
 mod mariadb;
 mod person;
@@ -14,6 +15,7 @@ mod shop;
 mod store;
 mod trade;
 mod wait;
+mod webhook;
 mod wire;
 
 pub(crate) use canary::Canaries;
@@ -21,6 +23,7 @@ pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::at_once;
 pub(crate) use letters::{Outbox, Postbox, code_in};
 pub(crate) use live_stream::Heard;
+pub(crate) use localstripe::{Booked, LocalStripe};
 pub(crate) use mail_server::{MailServer, ReceivedLetter, Tls};
 pub(crate) use mariadb::MariaDb;
 pub(crate) use person::{Member, Person};
@@ -30,6 +33,7 @@ pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, run};
 pub(crate) use store::Store;
 pub(crate) use trade::{Registry, recount, trade};
 pub(crate) use wait::{eventually, pause};
+pub(crate) use webhook::Webhook;
 pub(crate) use wire::{Exchange, connect, exchange, read_answer};
 
 /// Makes each sentence a test on SQLite and one on MariaDB.

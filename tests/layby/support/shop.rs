@@ -1,5 +1,7 @@
 //! A shop: a running `layby`, its data directory and its tables, through any number of lives of its process.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -261,6 +263,14 @@ impl Shop {
 
     pub(crate) fn journal_dir(&self) -> PathBuf {
         self.data_dir().join("journal")
+    }
+
+    /// Before the start: a file among the secrets, which only its owner may read.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) {
+        let path = super::webhook::secret_path(self, name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(&path, format!("{text}\n")).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
     }
 
     /// For files beside the data.

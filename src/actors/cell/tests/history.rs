@@ -46,11 +46,11 @@ impl Dice {
         self.below(100) < chance
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 
-    fn pick_any<T>(&mut self, from: impl Iterator<Item = T>) -> Option<T> {
+    pub(super) fn pick_any<T>(&mut self, from: impl Iterator<Item = T>) -> Option<T> {
         let mut all: Vec<T> = from.collect();
         (!all.is_empty())
             .then(|| all.swap_remove(usize::try_from(self.below(all.len() as u64)).unwrap()))
@@ -465,6 +465,7 @@ impl History {
             order,
             attempt,
             outcome,
+            amount: None,
         });
     }
 
@@ -736,6 +737,7 @@ impl History {
                 order,
                 attempt,
                 outcome,
+                amount: None,
             });
         }
         let long_after = self.world.now().plus(Span::from_micros_u64(4 * DAY_US));

@@ -9,17 +9,21 @@
 //! | `marks` | counts rare situations, so that a run says what it has seen |
 //! | `scenarios`, `waiting`, `story` | the readable cases, a sentence a step |
 //! | `seeds` | seeds that failed once |
+//! | `races`, `payments` | a cell without the model (`till`), with a bank that keeps its own books |
 //! | `bounds` | storms that must not outgrow a batch |
 
 mod bounds;
 mod history;
 mod marks;
 mod model;
+mod payments;
+mod races;
 mod replay;
 mod scenarios;
 mod seeds;
 mod story;
 mod swarm;
+mod till;
 mod waiting;
 mod world;
 

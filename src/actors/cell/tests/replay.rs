@@ -106,7 +106,7 @@ pub(super) fn check(world: &mut World) {
     assert_books(&events, &world.cell);
 }
 
-fn events_of(journal: &MemoryJournal) -> Vec<Event> {
+pub(super) fn events_of(journal: &MemoryJournal) -> Vec<Event> {
     let mut reader = journal
         .reader(Position::ZERO)
         .expect("nothing was released");

@@ -274,6 +274,7 @@ impl Story {
             order,
             attempt,
             outcome,
+            amount: None,
         };
         let command = match act {
             ["takes", _] => settle(PaymentOutcome::Captured),

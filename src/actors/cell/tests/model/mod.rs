@@ -314,6 +314,7 @@ impl Model {
                 order,
                 attempt,
                 outcome,
+                amount: _,
             } => Some(self.settle(*order, *attempt, *outcome)),
             Command::DeferPayment { order, attempt } => Some(self.defer(*order, *attempt)),
             Command::RepeatCharge { order, attempt } => Some(self.repeat_charge(*order, *attempt)),
@@ -327,6 +328,7 @@ impl Model {
                 Some(self.request_return(*order, *buyer))
             }
             Command::AcceptReturn { order, .. } => Some(self.accept_return(*order)),
+            Command::NoteProvider { .. } => unreachable!("no history breaks the provider"),
             Command::BreakProduct(_) => unreachable!("no history breaks a product"),
         };
         if let Some(answer) = answer {

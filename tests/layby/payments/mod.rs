@@ -1,5 +1,8 @@
 //! Paying, and giving money back. The sandbox keeps the provider's side of the books.
 
+mod stripe;
+mod webhooks;
+
 use serde_json::json;
 
 use crate::support::{
@@ -17,6 +20,7 @@ on_each_database! {
     an_order_takes_twenty_attempts,
     a_provider_that_is_silent_is_no_decline,
     a_late_answer_settles_the_payment,
+    a_payment_that_gets_no_turn_is_pending_and_made_later,
     repeated_and_stale_notices_change_nothing,
     a_cancelled_purchase_is_refunded_once,
     a_cancellation_in_mid_payment_is_settled_when_the_result_is_known,
@@ -234,6 +238,30 @@ fn a_late_answer_settles_the_payment(store: Store) {
     });
     assert_eq!(shop.units(&lamp), (4, 0, 1));
     assert_eq!(shop.provider_books().captured().len(), 1);
+}
+
+fn a_payment_that_gets_no_turn_is_pending_and_made_later(store: Store) {
+    let options = ["--payment-answer-ms=200", "--payment-calls-max=1"];
+    let shop = Shop::open_with(store, &options);
+    let lamp = shop.product(Sale::of(6));
+    let people = shop.buyers(6);
+    let orders: Vec<_> = people.iter().map(|it| it.hold(&lamp, 1)).collect();
+    let pairs: Vec<_> = people.iter().zip(&orders).collect();
+    at_once(&pairs, |(buyer, order)| {
+        // Each keeps the only turn for as long as a buyer waits.
+        buyer.pay(order, "card_timeout").is(202);
+    });
+    let at_first = shop.provider_books().captured().len();
+    assert!(at_first < 6, "all of them had a turn at once");
+    eventually("each gets its turn", || {
+        let mut states = people
+            .iter()
+            .zip(&orders)
+            .map(|(it, order)| it.state(order));
+        states.all(|it| it == "paid").then_some(())
+    });
+    assert_eq!(shop.provider_books().captured().len(), 6);
+    assert_eq!(shop.units(&lamp), (0, 0, 6));
 }
 
 fn repeated_and_stale_notices_change_nothing(store: Store) {

@@ -1,0 +1,198 @@
+//! `/v1/webhooks/payments/{provider}`: what the payment provider says by itself.
+//!
+//! **Invariant:** nothing is done for a body whose signature does not fit, and 2xx is answered only once the effect is
+//! durable. Everything else makes the provider say it again.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Json, Path};
+use actix_web::{HttpRequest, Responder};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::RawBody;
+use super::problem::Problem;
+use crate::actors::Engine;
+use crate::actors::message::Refusal;
+use crate::domain::{AttemptId, AttemptState, Money, Order, OrderId, PaymentOutcome, Rejection};
+use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
+use crate::persistence::database::Database;
+
+/// What came of an event; said again, it comes to the same.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Received {
+    /// `settled`: what it says is durable. `ignored`: it says nothing about a payment of ours.
+    #[schema(example = "settled")]
+    result: &'static str,
+}
+
+const SETTLED: Received = Received { result: "settled" };
+const IGNORED: Received = Received { result: "ignored" };
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(super::post("/v1/webhooks/payments/{provider}").route(web::post().to(receive)));
+}
+
+/// Takes a signed event of the configured provider: `stripe` under `Stripe-Signature`, or `sandbox` under
+/// `Layby-Signature`, both as `t=SECONDS,v1=HEX` with HMAC-SHA-256 over `SECONDS.BODY`.
+#[utoipa::path(
+    post, path = "/v1/webhooks/payments/{provider}", tag = "webhooks",
+    request_body(content = String, content_type = "application/json", description = "the provider's event, byte for byte"),
+    params(("provider" = String, Path, description = "stripe or sandbox, whichever is configured")),
+    responses(
+        (status = 200, body = Received, description = "durable, now or before"),
+        (status = 400, description = "signature_invalid, malformed_request"),
+        (status = 404, description = "not the configured provider"),
+        (status = 408), (status = 413),
+        (status = 409, description = "payment_too_late: the money is to be given back by hand"),
+        (status = 422, description = "payment_mismatch: another amount or currency than the order's"),
+        (status = 503),
+    )
+)]
+pub async fn receive(
+    provider: Path<String>,
+    request: HttpRequest,
+    body: RawBody,
+    door: Data<WebhookDoor>,
+    engine: Data<Engine>,
+    database: Data<Database>,
+) -> Result<impl Responder, Problem> {
+    if !door.is_for(&provider) {
+        return Err(Problem::not_found("payment provider"));
+    }
+    let body = body.0;
+    let now_secs = engine.now().as_micros() / 1_000_000;
+    the_one_header(&request, door.header())
+        .and_then(|header| door.check(header, &body, now_secs))
+        .map_err(signature_invalid)?;
+    let word = door
+        .read(&body)
+        .map_err(|error| Problem::malformed(error.to_string()))?;
+    let told = match word {
+        Word::Outcome {
+            order,
+            attempt,
+            outcome,
+            amount,
+        } => Told {
+            order,
+            attempt,
+            outcome,
+            amount,
+        },
+        Word::RefundFailed { refund } => {
+            tracing::error!(%refund, "refund `{refund}` failed at the provider after it was made; give the money back by hand");
+            return Ok(Json(IGNORED));
+        }
+        Word::Nothing(what) => {
+            tracing::debug!("a webhook about {what} was ignored");
+            return Ok(Json(IGNORED));
+        }
+    };
+    settle(told, &engine, &database).await.map(Json)
+}
+
+/// A provider's word about an attempt that may be ours.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    order: OrderId,
+    attempt: AttemptId,
+    outcome: PaymentOutcome,
+    amount: Money,
+}
+
+async fn settle(told: Told, engine: &Engine, database: &Database) -> Result<Received, Problem> {
+    let Told {
+        order,
+        attempt,
+        outcome,
+        amount,
+    } = told;
+    let settled = engine.settle_payment(order, attempt, outcome, amount).await;
+    match settled {
+        Ok(()) => Ok(SETTLED),
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => settled_long_ago(told, database).await,
+        Err(refusal) => Err(refused(told, refusal)),
+    }
+}
+
+/// The engine does not know the attempt: either nobody does, or the order left its memory long ago.
+async fn settled_long_ago(told: Told, database: &Database) -> Result<Received, Problem> {
+    let stored = database
+        .order(told.order)
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    let Some((order, state)) = stored.and_then(|order| {
+        let state = order.attempt(told.attempt)?.state;
+        Some((order, state))
+    }) else {
+        tracing::warn!(
+            order.id = %told.order,
+            attempt.id = %told.attempt,
+            "a webhook about an attempt that nobody made was ignored"
+        );
+        return Ok(IGNORED);
+    };
+    check_total(told, &order)?;
+    if told.outcome == PaymentOutcome::Declined || state == AttemptState::Captured {
+        return Ok(SETTLED);
+    }
+    Err(too_late(told))
+}
+
+fn check_total(told: Told, order: &Order) -> Result<(), Problem> {
+    let total = order.money();
+    if told.amount == total {
+        return Ok(());
+    }
+    let mismatch = Rejection::PaymentMismatch {
+        told: told.amount,
+        total,
+    };
+    Err(refused(told, mismatch.into()))
+}
+
+/// A wrong sum is somebody's mistake or crime and must be looked at; the rest passes by itself.
+fn refused(told: Told, refusal: Refusal) -> Problem {
+    if let Refusal::Rejected(Rejection::PaymentMismatch { .. }) = refusal {
+        tracing::error!(
+            order.id = %told.order,
+            attempt.id = %told.attempt,
+            amount = ?told.amount,
+            "a webhook speaks of another sum than the order's; nothing was settled"
+        );
+    }
+    refusal.into()
+}
+
+/// Money that came a day and more after everything was over. Only a person can tell what it is for.
+fn too_late(told: Told) -> Problem {
+    tracing::error!(
+        order.id = %told.order,
+        attempt.id = %told.attempt,
+        "money was taken for an order that was settled long ago; give it back at the provider by hand"
+    );
+    Problem::new(
+        StatusCode::CONFLICT,
+        "payment_too_late",
+        "Too late to settle",
+        "the order was settled long ago without this money; it is to be given back by hand",
+    )
+}
+
+fn the_one_header<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, SignatureError> {
+    let mut values = request.headers().get_all(name);
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(SignatureError::Missing);
+    };
+    value.to_str().or(Err(SignatureError::Unreadable))
+}
+
+fn signature_invalid(error: SignatureError) -> Problem {
+    tracing::warn!(%error, "a webhook was not believed");
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "signature_invalid",
+        "The signature does not fit",
+        error.to_string(),
+    )
+}
