@@ -58,8 +58,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, content_type = "text/html", body = String))
 )]
 pub async fn docs() -> Result<HttpResponse, Refusal> {
-    let document = serde_json::to_value(openapi::document())
-        .map_err(|error| Refusal::unavailable(&error))?;
+    let document =
+        serde_json::to_value(openapi::document()).map_err(|error| Refusal::unavailable(&error))?;
     let page = Page {
         routes: routes(&document),
         problems: problems(NOTES),
@@ -139,6 +139,11 @@ mod tests {
         for code in ["sold_out", "limit_reached", "payments_unavailable"] {
             assert!(codes.contains(&&code.to_owned()), "{code} of {codes:?}");
         }
-        assert!(codes.iter().all(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_')), "{codes:?}");
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_')),
+            "{codes:?}"
+        );
     }
 }

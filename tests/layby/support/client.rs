@@ -326,10 +326,7 @@ impl Answer {
     pub(crate) fn check_manners(&self) {
         let headers = [
             ("x-content-type-options", "nosniff"),
-            (
-                "content-security-policy",
-                "default-src 'none'; frame-ancestors 'none'",
-            ),
+            ("content-security-policy", self.policy()),
             ("referrer-policy", "no-referrer"),
             ("cache-control", "no-store"),
         ];
@@ -339,6 +336,15 @@ impl Answer {
         assert_eq!(self.header("server"), None, "{self}");
         if self.status >= 400 {
             self.check_problem();
+        }
+    }
+
+    /// A page needs its style, and data nothing at all.
+    fn policy(&self) -> &'static str {
+        let kind = self.header("content-type").unwrap_or_default();
+        match kind.starts_with("text/html") {
+            true => "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+            false => "default-src 'none'; frame-ancestors 'none'",
         }
     }
 
