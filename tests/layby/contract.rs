@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Answer, Key, Outbox, Person, Postbox, Sale, Shop, Store, line, on_each_database, text,
+    Answer, Key, Outbox, Person, Postbox, Sale, Shop, Store, Webhook, eventually, line,
+    on_each_database, text,
 };
 
 on_each_database! {
@@ -20,16 +21,25 @@ on_each_database! {
     people_see_change_and_erase_themselves,
     the_address_book_has_one_default,
     everybody_sees_products_with_window_price_availability_and_server_time,
+    everybody_watches_a_product_live,
     the_wishlist_is_put_removed_listed_and_bought,
     an_order_is_answered_201_held_with_pay_by_lines_total_and_sequence,
     an_order_answered_201_is_visible_at_once,
     a_payment_is_201_paid_202_pending_402_declined_or_409_expired,
     a_cancellation_is_200_or_202,
+    a_return_is_202_until_it_is_accepted_and_then_200,
+    a_place_on_a_waitlist_is_taken_told_and_given_up,
+    a_buyer_hears_of_their_own_orders_and_of_nobody_elses,
     an_admin_registers_edits_deletes_and_restocks_products,
     an_admin_sets_opens_pauses_resumes_and_closes_the_window,
     an_admin_sees_where_the_units_of_a_sale_are,
+    an_admin_watches_a_sale_live,
+    an_admin_gets_the_orders_of_a_sale_as_a_file,
     an_admin_lists_the_orders_of_the_shop,
+    an_admin_ships_delivers_and_takes_back,
+    an_admin_follows_an_order_and_the_units_of_a_product,
     an_admin_reads_the_audit_log_and_gives_roles,
+    a_provider_is_told_200_once_its_word_is_durable,
     an_operator_finds_health_readiness_and_the_document,
 }
 
@@ -207,6 +217,29 @@ fn everybody_sees_products_with_window_price_availability_and_server_time(store:
     shop.visitor().get(&nothing).is_refused(404, "not_found");
 }
 
+fn everybody_watches_a_product_live(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(5));
+    let path = |product: &str| format!("/v1/products/{product}/live");
+    let mut stream = shop.visitor().listen(&path(&lamp));
+    let shown = stream.next("product");
+    assert_eq!(
+        (&shown["id"], &shown["available"]),
+        (&json!(lamp), &json!(5))
+    );
+    shop.buyer().hold(&lamp, 1);
+    for seen in [shown, stream.until("product", |it| it["available"] == 4)] {
+        has(&seen, &["availability", "holds", "earliest_deadline"]);
+        is_money(&seen["price"]);
+        is_time(&seen["server_time"]);
+        is_window(&seen["window"]);
+    }
+    for nothing in [&uuid::Uuid::now_v7().to_string(), "nonsense"] {
+        let refused = shop.visitor().hear_out(&path(nothing));
+        refused.is_refused(404, "not_found");
+    }
+}
+
 fn the_wishlist_is_put_removed_listed_and_bought(store: Store) {
     let shop = Shop::open(store);
     let [lamp, desk] = [5, 5].map(|stock| shop.product(Sale::of(stock)));
@@ -308,7 +341,7 @@ fn a_payment_is_201_paid_202_pending_402_declined_or_409_expired(store: Store) {
         &told.is_refused(402, "payment_declined"),
         &["payment_id", "pay_by"],
     );
-    crate::support::eventually("the hold is over", || {
+    eventually("the hold is over", || {
         (alice.state(&expired) == "expired").then_some(())
     });
     let told = alice.pay(&expired, "card_ok");
@@ -337,6 +370,82 @@ fn a_cancellation_is_200_or_202(store: Store) {
         assert_eq!(told["state"], state);
     }
     shop.buyer().cancel(&held).is_refused(404, "not_found");
+}
+
+fn a_return_is_202_until_it_is_accepted_and_then_200(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let alice = shop.buyer();
+    let paid = shop.bought(&alice, &lamp);
+    alice
+        .send_back(&paid, "too bright")
+        .is_refused(409, "not_delivered");
+    let order = shop.delivered(&alice, &lamp);
+    alice
+        .send_back(&order, "")
+        .is_refused(422, "invalid_values");
+    let asked = alice.send_back(&order, "too bright").is(202);
+    is_order(&asked);
+    assert_eq!(asked["state"], "return_requested");
+    is_return(&asked["return"]);
+    shop.admin().accept_return(&order).is(200);
+    let accepted = alice.send_back(&order, "too bright").is(200);
+    assert_eq!(accepted["state"], "returned");
+    is_return(&accepted["return"]);
+    let strangers = shop.buyer().send_back(&order, "mine");
+    strangers.is_refused(404, "not_found");
+}
+
+fn a_place_on_a_waitlist_is_taken_told_and_given_up(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(1));
+    let (holder, waiter) = (shop.buyer(), shop.buyer());
+    let path = format!("/v1/products/{lamp}/waitlist");
+    let one = json!({"quantity": 1});
+    let told = waiter.post_with(&path, &one);
+    has(
+        &told.is_refused(409, "still_available"),
+        &["available", "product_id"],
+    );
+    let order = holder.hold(&lamp, 1);
+    let place = waiter.post_with(&path, &one).is(201);
+    is_place(&place);
+    assert_eq!(
+        (&place["state"], &place["position"]),
+        (&json!("waiting"), &json!(1))
+    );
+    assert_eq!(waiter.post_with(&path, &one).is(200), place);
+    let more = waiter.post_with(&path, &json!({"quantity": 2}));
+    has(&more.is_refused(409, "already_waiting"), &["quantity"]);
+    holder.cancel(&order).is(200);
+    let listed = is_page(&waiter.get("/v1/me/waitlist"));
+    is_place(&listed[0]);
+    assert_eq!((listed.len(), &listed[0]["state"]), (1, &json!("offered")));
+    has(&listed[0]["offer"], &["quantity"]);
+    is_time(&listed[0]["offer"]["expires_at"]);
+    for _ in 0..2 {
+        assert_eq!(waiter.delete(&path).is(204), Value::Null);
+    }
+    assert!(is_page(&waiter.get("/v1/me/waitlist")).is_empty());
+    shop.visitor().post(&path).is_refused(401, "unauthorized");
+}
+
+fn a_buyer_hears_of_their_own_orders_and_of_nobody_elses(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let (alice, bob) = (shop.buyer(), shop.buyer());
+    let mut stream = alice.listen("/v1/me/events");
+    bob.hold(&lamp, 1);
+    let order = alice.hold(&lamp, 1);
+    let heard = stream.next("order");
+    is_order(&heard);
+    assert_eq!(
+        (&heard["id"], &heard["state"]),
+        (&order["id"], &json!("held"))
+    );
+    assert_eq!(heard["address"], Value::Null);
+    let refused = shop.visitor().hear_out("/v1/me/events");
+    refused.is_refused(401, "unauthorized");
 }
 
 fn an_admin_registers_edits_deletes_and_restocks_products(store: Store) {
@@ -413,6 +522,43 @@ fn an_admin_sees_where_the_units_of_a_sale_are(store: Store) {
     alice.get(&path).is_refused(403, "forbidden");
 }
 
+fn an_admin_watches_a_sale_live(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let alice = shop.buyer();
+    let path = format!("/v1/admin/products/{lamp}/sale/live");
+    let mut stream = shop.admin().listen(&path);
+    is_sale(&stream.next("sale"));
+    alice.hold(&lamp, 2);
+    is_sale(&stream.until("sale", |it| it["held"] == 2));
+    alice.hear_out(&path).is_refused(403, "forbidden");
+    shop.visitor()
+        .hear_out(&path)
+        .is_refused(401, "unauthorized");
+}
+
+fn an_admin_gets_the_orders_of_a_sale_as_a_file(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 2);
+    shop.catches_up();
+    let path = format!("/v1/admin/products/{lamp}/sale/orders.csv");
+    let file = shop.admin().get(&path);
+    assert_eq!(file.status, 200, "{file}");
+    assert_eq!(file.header("content-type"), Some("text/csv; charset=utf-8"));
+    let said = String::from_utf8(file.body).expect("UTF-8");
+    let [head, row] = said.lines().collect::<Vec<_>>()[..] else {
+        panic!("a head and a row: {said}");
+    };
+    assert!(
+        head.starts_with("order_id,sequence,state,placed_at,"),
+        "{head}"
+    );
+    assert!(row.starts_with(&text(&order, "id")), "{row}");
+    alice.get(&path).is_refused(403, "forbidden");
+}
+
 fn an_admin_lists_the_orders_of_the_shop(store: Store) {
     let shop = Shop::open(store);
     let lamp = shop.product(Sale::of(9));
@@ -423,6 +569,68 @@ fn an_admin_lists_the_orders_of_the_shop(store: Store) {
     is_order(&listed[0]);
     assert_eq!((listed.len(), &listed[0]["id"]), (1, &order["id"]));
     alice.get("/v1/admin/orders").is_refused(403, "forbidden");
+}
+
+fn an_admin_ships_delivers_and_takes_back(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let (alice, admin) = (shop.buyer(), shop.admin());
+    let held = alice.hold(&lamp, 1);
+    let order = shop.bought(&alice, &lamp);
+    admin
+        .ship(&held, "Korea Post", "RR1")
+        .is_refused(409, "not_paid");
+    admin
+        .ship(&order, "", "RR1")
+        .is_refused(422, "invalid_values");
+    admin.deliver(&order).is_refused(409, "not_shipped");
+    let shipped = admin.ship(&order, "Korea Post", "RR1").is(200);
+    let refused = admin.ship(&order, "Korea Post", "RR2");
+    has(
+        &refused.is_refused(409, "already_shipped"),
+        &["carrier", "tracking_number"],
+    );
+    let delivered = admin.deliver(&order).is(200);
+    let refused = admin.accept_return(&order);
+    refused.is_refused(409, "return_not_requested");
+    alice.send_back(&order, "too bright").is(202);
+    let returned = admin.accept_return(&order).is(200);
+    for (answer, state) in [
+        (&shipped, "shipped"),
+        (&delivered, "delivered"),
+        (&returned, "returned"),
+    ] {
+        is_order(answer);
+        is_shipment(&answer["shipment"]);
+        assert_eq!(answer["state"], state);
+    }
+    is_time(&delivered["shipment"]["return_until"]);
+    is_time(&returned["return"]["restock_at"]);
+    for answer in [
+        alice.ship(&order, "Korea Post", "RR1"),
+        alice.deliver(&order),
+        alice.accept_return(&order),
+    ] {
+        answer.is_refused(403, "forbidden");
+    }
+}
+
+fn an_admin_follows_an_order_and_the_units_of_a_product(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let alice = shop.buyer();
+    let order = shop.bought(&alice, &lamp);
+    let of_order = format!("/v1/admin/orders/{}/journey", text(&order, "id"));
+    let of_product = format!("/v1/admin/products/{lamp}/journey");
+    for (path, more) in [(&of_order, None), (&of_product, Some("next"))] {
+        let journey = shop.admin().get(path).is(200);
+        has(&journey, &["items", "complete", "from_position"]);
+        has(&journey, more.as_slice());
+        let steps = journey["items"].as_array().expect("a list");
+        assert!(!steps.is_empty(), "{journey}");
+        is_time(&steps[0]["at"]);
+        alice.get(path).is_refused(403, "forbidden");
+    }
 }
 
 fn an_admin_reads_the_audit_log_and_gives_roles(store: Store) {
@@ -467,6 +675,35 @@ fn an_admin_reads_the_audit_log_and_gives_roles(store: Store) {
     for path in [path.as_str(), "/v1/admin/audit"] {
         seller.caller.get(path).is_refused(403, "forbidden");
     }
+}
+
+fn a_provider_is_told_200_once_its_word_is_durable(store: Store) {
+    let mut shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(9));
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 1);
+    let declined = alice.pay(&order, "card_declined").is(402);
+    let word = json!({
+        "type": "captured", "order_id": order["id"], "attempt_id": declined["payment_id"],
+        "amount": order["total"],
+    });
+    let door = Webhook::sandbox(&shop);
+    door.send_signed(None, &word)
+        .is_refused(400, "signature_invalid");
+    let mut dearer = word.clone();
+    dearer["amount"]["amount"] = json!(1);
+    shop.announce("another sum than the order's");
+    door.send(&dearer).is_refused(422, "payment_mismatch");
+    let other = Webhook {
+        provider: "paypal",
+        ..door.clone()
+    };
+    other.send(&word).is_refused(404, "not_found");
+    assert_eq!(door.send(&word).is(200), json!({"result": "settled"}));
+    shop.kill_and_start();
+    assert_eq!(alice.at(shop.url()).state(&order), "paid");
+    let again = Webhook::sandbox(&shop).send(&word);
+    assert_eq!(again.is(200), json!({"result": "settled"}));
 }
 
 fn an_operator_finds_health_readiness_and_the_document(store: Store) {
@@ -555,6 +792,37 @@ fn is_order(order: &Value) {
     );
     is_money(&order["total"]);
     is_time(&order["placed_at"]);
+}
+
+#[track_caller]
+fn is_shipment(shipment: &Value) {
+    has(
+        shipment,
+        &["carrier", "tracking_number", "delivered_at", "return_until"],
+    );
+    is_time(&shipment["shipped_at"]);
+}
+
+#[track_caller]
+fn is_return(sent_back: &Value) {
+    has(sent_back, &["reason", "restock_at", "restocked"]);
+    is_time(&sent_back["requested_at"]);
+}
+
+#[track_caller]
+fn is_place(place: &Value) {
+    has(
+        place,
+        &[
+            "product_id",
+            "state",
+            "quantity",
+            "position",
+            "lapsed",
+            "offer",
+        ],
+    );
+    is_time(&place["joined_at"]);
 }
 
 #[track_caller]

@@ -7,9 +7,13 @@
 //! | unpaid orders that hold stock for ever | `a_hold_ends_at_its_deadline_and_its_unit_goes_to_the_next` | `orders.rs` |
 //! | the same, over a restart | `a_hold_that_ends_while_the_server_is_down_is_over_when_it_is_back` | `orders.rs` |
 //! | a second cancel that restocks twice | `a_cancelled_hold_gives_its_units_back_once` | `orders.rs` |
-//! | the same, of a paid order | `a_cancelled_purchase_is_refunded_once` | `payments.rs` |
+//! | the same, of a paid order | `a_cancelled_purchase_is_refunded_once` | `payments/mod.rs` |
 //! | cancel or refund of a stranger's order | `a_stranger_neither_cancels_nor_refunds` | `mistakes.rs` |
+//! | the same, down to the words of the answer | `cancel_or_refund_of_a_strangers_order` | `returns.rs` |
 //! | a refund of an order never paid | `an_order_that_was_never_paid_is_refunded_nothing` | `mistakes.rs` |
+//! | the same, by a return | `a_refund_of_an_order_never_paid` | `returns.rs` |
+//! | delivery dates that never advance | `delivery_dates_that_never_advance` | `shipping.rs` |
+//! | a return that restocks by the wrong id | `a_return_that_restocks_by_the_wrong_id` | `returns.rs` |
 //! | a duplicate-username check that compares plain text with ciphertext | `a_duplicate_username_is_found_although_names_are_sealed` | `accounts/mistakes.rs` |
 //! | sign-in without the e-mail verified | `nobody_signs_in_without_a_verified_address` | `accounts/mistakes.rs` |
 //! | a changed password that can no longer log in | `a_changed_password_can_log_in` | `accounts/mistakes.rs` |
@@ -30,8 +34,10 @@
 //! | a timeout task that races the payment callback | `a_payment_that_races_the_end_of_its_hold_is_in_time_or_too_late` | `mistakes.rs` |
 //! | the same, with a callback that loses | `a_late_success_claims_its_unit_again_while_it_is_free` | `engine.rs` |
 //! | a shopper blocked by their own stale hold | `nobody_is_blocked_by_their_own_stale_hold` | `orders.rs` |
-//! | a cart timer that can be renewed for ever | `a_payment_extends_the_hold_once` | `payments.rs` |
-//! | money taken after the stock is gone and never given back | `a_late_success_whose_unit_is_gone_is_refunded_in_full_once` | `engine.rs` |
+//! | a cart timer that can be renewed for ever | `a_payment_extends_the_hold_once` | `payments/mod.rs` |
+//! | money taken after the stock is gone and never given back | `money_taken_after_the_stock_is_gone_is_given_back` | `mistakes.rs` |
+//! | the same, told three times | `a_late_success_whose_unit_is_gone_is_refunded_in_full_once` | `engine.rs` |
+//! | a waitlist that runs by the minute | `a_waitlist_moves_in_the_moment_in_which_a_hold_ends` | `mistakes.rs` |
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,6 +50,9 @@ use crate::support::{
     Caller, Sale, Shop, Store, at_once, eventually, line, on_each_database, pause, text,
 };
 
+/// Unless it is set otherwise.
+const OFFER_TTL: SignedDuration = SignedDuration::from_secs(120);
+
 on_each_database! {
     payments_that_always_fail_restock_nothing,
     a_stranger_neither_cancels_nor_refunds,
@@ -52,6 +61,8 @@ on_each_database! {
     every_list_has_pages,
     one_buyers_failure_sells_nothing_out_for_the_others,
     a_payment_that_races_the_end_of_its_hold_is_in_time_or_too_late,
+    money_taken_after_the_stock_is_gone_is_given_back,
+    a_waitlist_moves_in_the_moment_in_which_a_hold_ends,
 }
 
 fn payments_that_always_fail_restock_nothing(store: Store) {
@@ -298,6 +309,74 @@ fn a_payment_that_races_the_end_of_its_hold_is_in_time_or_too_late(store: Store)
     assert_eq!((books.captured().len(), books.refunded().len()), (paid, 0));
 }
 
+/// The sandbox takes the money and does not say so while the hold lasts. Meanwhile the hold ends, and the unit goes to
+/// whoever waits for it; what is left is to give the money back.
+fn money_taken_after_the_stock_is_gone_is_given_back(store: Store) {
+    let mut shop = Shop::open_with(store, &["--payment-answer-ms", "50"]);
+    let lamp = shop.product(Sale {
+        hold_seconds: 1,
+        ..Sale::of(1)
+    });
+    let (alice, bob) = (shop.buyer(), shop.buyer());
+    let order = alice.hold(&lamp, 1);
+    let waitlist = format!("/v1/products/{lamp}/waitlist");
+    bob.post(&waitlist).is(201);
+    alice.pay(&order, "card_late").is(202);
+    shop.stop();
+    assert_eq!(shop.provider_books().captured(), [text(&order, "id")]);
+    long_ago(&mut shop, &order);
+    shop.start();
+    let [alice, bob] = [alice, bob].map(|it| it.at(shop.url()));
+
+    let settled = eventually("the money is back", || {
+        let seen = alice.order(&order);
+        (seen["payments"][0]["refund"] == "done").then_some(seen)
+    });
+    assert_eq!(settled["state"], "refunded");
+    assert_eq!(settled["payments"][0]["state"], "captured");
+    assert_eq!(shop.provider_books().refunded(), [text(&order, "id")]);
+    // The unit is where it was before the money came.
+    let place = &bob.get("/v1/me/waitlist").is(200)["items"][0];
+    assert_eq!(place["state"], "offered", "{place}");
+    bob.hold(&lamp, 1);
+    assert_eq!(shop.units(&lamp), (0, 1, 0));
+}
+
+/// Other services ask now and then whether somebody is to be told. Here the same moment ends one and begins the other: an
+/// offer is good for its time counted from the deadline of the hold.
+fn a_waitlist_moves_in_the_moment_in_which_a_hold_ends(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale {
+        hold_seconds: 1,
+        ..Sale::of(1)
+    });
+    let (holder, waiter, passer_by) = (shop.buyer(), shop.buyer(), shop.buyer());
+    let order = holder.hold(&lamp, 1);
+    waiter
+        .post(&format!("/v1/products/{lamp}/waitlist"))
+        .is(201);
+    let offer = eventually("the unit is offered", || {
+        let list = waiter.get("/v1/me/waitlist").is(200);
+        let offer = list["items"][0]["offer"].clone();
+        // It is never to be had by whoever happens to come by.
+        assert_eq!(shop.units(&lamp).0, 0);
+        passer_by
+            .place(&[line(&lamp, 1)])
+            .is_refused(409, "all_held");
+        offer.is_object().then_some(offer)
+    });
+    let time = |of: &Value, field: &str| -> Timestamp { text(of, field).parse().expect("a time") };
+    let offered_at = time(&offer, "expires_at") - OFFER_TTL;
+    let late = offered_at.duration_since(time(&order, "pay_by"));
+    let a_moment = SignedDuration::ZERO..SignedDuration::from_secs(1);
+    assert!(a_moment.contains(&late), "{late:?} after the hold");
+    let ended_at = time(&holder.order(&order), "changed_at");
+    assert_eq!(
+        ended_at, offered_at,
+        "one turn ends the hold and offers the unit"
+    );
+}
+
 #[test]
 fn every_mistake_names_a_test_that_there_is() {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layby");
@@ -337,6 +416,20 @@ fn lists(document: &Value) -> Vec<(String, Vec<String>)> {
         lists.push((path.clone(), names.collect()));
     }
     lists
+}
+
+/// While the shop is stopped: an order was placed an hour before it was.
+///
+/// Time is moved where it is kept. The journal holds the same times, so the books are no longer proved against it.
+fn long_ago(shop: &mut Shop, order: &Value) {
+    let (id, hour) = (text(order, "id").replace('-', ""), 3_600_000_000_u64);
+    let moved =
+        ["placed_at", "pay_by", "deadline", "changed_at"].map(|it| format!("{it} = {it} - {hour}"));
+    shop.sql(&format!(
+        "UPDATE orders SET {} WHERE id = X'{id}'",
+        moved.join(", ")
+    ));
+    shop.leave_books_unproved();
 }
 
 fn wait_until(time: Timestamp) {

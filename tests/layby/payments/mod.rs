@@ -1,6 +1,6 @@
 //! Paying, and giving money back. The sandbox keeps the provider's side of the books.
 
-mod stripe;
+pub(crate) mod stripe;
 mod webhooks;
 
 use serde_json::json;

@@ -18,7 +18,8 @@ on_each_database! {
     without_its_key_or_over_an_open_line_stripe_is_refused,
 }
 
-const SECRET: &str = "whsec_of_the_shop_and_stripe";
+/// What Stripe signs its webhooks with.
+pub(crate) const SECRET: &str = "whsec_of_the_shop_and_stripe";
 const GOOD: &str = LocalStripe::GOOD;
 const DECLINED: &str = LocalStripe::DECLINED;
 
@@ -28,14 +29,20 @@ struct Fixture {
     stripe: LocalStripe,
 }
 
+/// A shop that is not started yet, and has what it needs to be paid through Stripe.
+pub(crate) fn closed(store: Store, stripe: &LocalStripe, options: &[&str]) -> Shop {
+    let url = stripe.url();
+    let ours = ["--payment-provider", "stripe", "--stripe-url", &url];
+    let shop = Shop::closed(store, &[&ours[..], options].concat());
+    shop.write_secret("stripe.key", LocalStripe::KEY);
+    shop.write_secret("stripe-webhook.secrets", SECRET);
+    shop
+}
+
 impl Fixture {
     fn open(store: Store, options: &[&str]) -> Option<Self> {
         let stripe = LocalStripe::start()?;
-        let url = stripe.url();
-        let ours = ["--payment-provider", "stripe", "--stripe-url", &url];
-        let mut shop = Shop::closed(store, &[&ours[..], options].concat());
-        shop.write_secret("stripe.key", LocalStripe::KEY);
-        shop.write_secret("stripe-webhook.secrets", SECRET);
+        let mut shop = closed(store, &stripe, options);
         shop.start();
         Some(Self { shop, stripe })
     }

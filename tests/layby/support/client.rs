@@ -8,6 +8,10 @@ use ureq::{Agent, Error};
 use uuid::Uuid;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Connections that are kept open for those who share them.
+const CONNECTIONS_MAX: usize = 32;
+/// The longest page of a list.
+const PAGE_MAX: usize = 100;
 
 /// Somebody who talks to a shop: a buyer, an admin, or a visitor without a token.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ impl Caller {
             .max_redirects(0)
             .allow_non_standard_methods(true)
             .timeout_global(Some(ANSWER_WITHIN))
+            .max_idle_connections(CONNECTIONS_MAX)
+            .max_idle_connections_per_host(CONNECTIONS_MAX)
             .proxy(None)
             .build();
         Self {
@@ -73,6 +79,14 @@ impl Caller {
     pub(crate) fn at(&self, url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same person on somebody else's connections: a crowd would run out of its own.
+    pub(crate) fn sharing(&self, line: &Self) -> Self {
+        Self {
+            agent: line.agent.clone(),
             ..self.clone()
         }
     }
@@ -185,6 +199,21 @@ impl Caller {
     #[track_caller]
     pub(crate) fn state(&self, order: &Value) -> String {
         text(&self.order(order), "state")
+    }
+
+    /// Every item of a list, page by page.
+    #[track_caller]
+    pub(crate) fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = self.get(&format!("{path}?limit={PAGE_MAX}{after}")).is(200);
+            items.extend(page["items"].as_array().expect("items").iter().cloned());
+            let Some(next) = page["next"].as_str() else {
+                return items;
+            };
+            after = format!("&after={next}");
+        }
     }
 
     // -- HTTP ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ mod wire;
 
 pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Caller, Key, line, text};
-pub(crate) use crowd::at_once;
+pub(crate) use crowd::{at_once, some_at_a_time};
 pub(crate) use letters::{Outbox, Postbox, code_in};
 pub(crate) use live_stream::Heard;
 pub(crate) use localstripe::{Booked, LocalStripe};
@@ -29,7 +29,7 @@ pub(crate) use mariadb::MariaDb;
 pub(crate) use person::{Member, Person};
 pub(crate) use process::Process;
 pub(crate) use redis::Redis;
-pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, run};
+pub(crate) use shop::{ProviderBooks, Sale, Shop, layby, named_binary, run};
 pub(crate) use store::Store;
 pub(crate) use trade::{Registry, recount, trade};
 pub(crate) use wait::{eventually, pause};

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::client::text;
 use super::store::Tables;
-use super::{Caller, Process, Store, eventually};
+use super::{Caller, Process, Store, eventually, setting};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -89,6 +89,16 @@ impl Sale {
             stock,
             ..Self::default()
         }
+    }
+
+    /// What a product is registered with.
+    pub(crate) fn form(&self) -> Value {
+        json!({
+            "name": "Desk lamp",
+            "description": "Lights a desk.",
+            "price": {"amount": self.price, "currency": "KRW"},
+            "stock": self.stock,
+        })
     }
 
     pub(crate) fn window(&self) -> Value {
@@ -319,15 +329,7 @@ impl Shop {
     /// A new product without a window.
     #[track_caller]
     pub(crate) fn unscheduled_product(&self, sale: Sale) -> String {
-        let body = json!({
-            "name": "Desk lamp",
-            "description": "Lights a desk.",
-            "price": {"amount": sale.price, "currency": "KRW"},
-            "stock": sale.stock,
-        });
-        let created = self
-            .admin()
-            .send(&Method::POST, "/v1/admin/products", None, Some(&body));
+        let created = self.admin().post_with("/v1/admin/products", &sale.form());
         text(&created.is(201), "id")
     }
 
@@ -506,9 +508,16 @@ impl Drop for Shop {
     }
 }
 
+/// The program, if it is not to be the one that was built along with the tests.
+pub(crate) fn named_binary() -> Option<String> {
+    setting("LAYBY_TEST_BINARY")
+}
+
 /// The program, without anything of this machine's settings.
 pub(crate) fn layby(words: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_layby"));
+    let binary = named_binary();
+    let binary = binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_layby"));
+    let mut command = Command::new(binary);
     command.args(words.split_whitespace());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LAYBY_") {
