@@ -1,4 +1,4 @@
-//! `/metrics`: counters in the text format of OpenMetrics, read when they are asked for. Nothing on the way of a purchase
+//! `/metrics`: counters in the text format of `OpenMetrics`, read when they are asked for. Nothing on the way of a purchase
 //! counts for this.
 
 use std::fmt;
