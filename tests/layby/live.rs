@@ -155,6 +155,7 @@ on_each_database! {
     a_buyer_sees_what_happens_to_their_orders_and_to_no_others,
     a_stream_begins_with_the_orders_that_are_alive,
     a_hold_that_ends_is_told_to_its_buyer,
+    an_offer_reaches_its_buyers_page_live_and_nobody_elses,
 }
 
 fn a_buyer_sees_what_happens_to_their_orders_and_to_no_others(store: Store) {
@@ -406,4 +407,33 @@ fn expiring(shop: &Shop, buyer: &Caller, seconds: u64) -> Caller {
     let issuer = TokenIssuer::from_data_dir(&shop.data_dir()).expect("the token key");
     let token = issuer.issue_plain(buyer.id, Role::Buyer, seconds);
     buyer.with_token(token.expect("a token"))
+}
+
+fn an_offer_reaches_its_buyers_page_live_and_nobody_elses(store: Store) {
+    let shop = Shop::open(store);
+    let lamp = shop.product(Sale::of(1));
+    let (holder, waiter, next) = (shop.buyer(), shop.buyer(), shop.buyer());
+    let order = holder.hold(&lamp, 1);
+    let path = format!("/v1/products/{lamp}/waitlist");
+    waiter.post(&path).is(201);
+    let mut own = waiter.listen(OWN_EVENTS);
+    assert_eq!(own.next("waitlist")["position"], 1);
+    let mut other = next.listen(OWN_EVENTS);
+    next.post(&path).is(201);
+    assert_eq!(other.next("waitlist")["position"], 2);
+
+    let began = Instant::now();
+    holder.cancel(&order).is(200);
+    let offer = own.next("offer");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(text(&offer, "product_id"), lamp);
+    assert_eq!(offer["offer"]["quantity"], 1);
+
+    let taken = waiter.hold(&lamp, 1);
+    let told = [own.hears(), own.hears()].map(|it| it.expect("an event"));
+    let told = told.map(|it| it.data().cloned().expect("data"));
+    assert!(told.iter().any(|it| it["id"] == taken["id"]), "{told:?}");
+    let is_gone = |it: &Value| it["product_id"] == json!(lamp) && it["state"].is_null();
+    assert!(told.iter().any(is_gone), "{told:?}");
+    assert!(other.all_for(SOON).iter().all(|it| it.data().is_none()));
 }
