@@ -9,7 +9,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx::", &["persistence/"]),
     ("actix_web::", &["http/", "startup.rs", "cli/mod.rs"]),
     ("actix_http::", &["http/server.rs"]),
-    ("actix::", &["actors/", "startup.rs"]),
+    (
+        "actix::",
+        &["actors/engine/", "actors/payment/", "startup.rs"],
+    ),
     (
         "lettre::",
         &["gateways/mail/", "mail/", "accounts/fields.rs"],
@@ -70,6 +73,20 @@ fn the_rules_know_nothing_but_the_standard_library() {
         }
         let asks_the_time = code(&text).any(|line| line.contains("::now()"));
         assert!(!asks_the_time, "src/{path} reads a clock");
+    }
+}
+
+#[test]
+fn the_core_has_no_thread_no_runtime_and_no_clock() {
+    let core = |path: &str| path.starts_with("actors/core/") && !path.contains("/tests");
+    for (path, text) in sources().filter(|(path, _)| core(path)) {
+        for name in ["tokio::", "actix", "crate::clock", "Instant", "std::thread"] {
+            let used = code(&text).any(|line| line.contains(name));
+            assert!(
+                !used,
+                "src/{path} names `{name}`; the core is told everything"
+            );
+        }
     }
 }
 

@@ -1,0 +1,592 @@
+//! A cell: a set of products, the orders on them, and the road that a command takes through their actors.
+//!
+//! `handle` decides and applies at once, in memory, on the engine's thread; what it decided waits in the [`Turn`]
+//! until the journal has it. `apply` is the only way in which state changes, live and in replay alike.
+//!
+//! Deliberately absent: clocks, threads, the journal's files, HTTP.
+
+mod change;
+mod deliver;
+mod place;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod waitlist;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::actors::core::breaker::{Breaker, BreakerOptions};
+use crate::actors::core::message::{
+    Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer,
+};
+use crate::actors::core::order::OrderActor;
+use crate::actors::core::product::ProductActor;
+use crate::actors::core::turn::Turn;
+use smallvec::SmallVec;
+
+use crate::calendar::{Calendar, ShopCalendar};
+use crate::domain::{
+    AttemptId, Bucket, BuyerId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting,
+    Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
+};
+
+/// How many buyers' slices there are; the low byte of an order id names one of them.
+const SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Cell {
+    products: IdMap<ProductId, ProductActor>,
+    shards: Vec<OrderActor>,
+    /// When something happens to an order by itself.
+    due: BTreeSet<(Timestamp, OrderId)>,
+    /// When something happens on the waitlist of a product by itself.
+    waitlists_due: BTreeSet<(Timestamp, ProductId)>,
+    /// On which waitlists a person is.
+    waits_for: IdMap<BuyerId, SmallVec<[ProductId; 1]>>,
+    /// Requests that wait for the first answer to an attempt to pay.
+    waiting_for_payment: IdMap<AttemptId, Vec<ReplyTo>>,
+    /// Requests that wait for the refund of a cancelled order.
+    waiting_for_refund: IdMap<OrderId, Vec<ReplyTo>>,
+    /// Actors that crashed in mid-change; they are rebuilt from SQL and journal before they are told anything.
+    broken_products: IdMap<ProductId, ()>,
+    broken_shards: [bool; SHARDS],
+    payments_pending: usize,
+    limits: CellLimits,
+    /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
+    breaker: Breaker,
+    latest_stamp: Timestamp,
+    calendar: Arc<dyn Calendar>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CellLimits {
+    /// Attempts to pay under way at once; the next one is refused as [`Refusal::PaymentsBusy`].
+    pub(crate) payments_pending_max: usize,
+    /// How long units are kept for somebody on the waitlist.
+    pub(crate) offer_ttl: Span,
+}
+
+impl Cell {
+    pub(crate) fn new(limits: CellLimits) -> Self {
+        Self {
+            products: IdMap::default(),
+            shards: (0..SHARDS).map(|_| OrderActor::default()).collect(),
+            due: BTreeSet::new(),
+            waitlists_due: BTreeSet::new(),
+            waits_for: IdMap::default(),
+            waiting_for_payment: IdMap::default(),
+            waiting_for_refund: IdMap::default(),
+            broken_products: IdMap::default(),
+            broken_shards: [false; SHARDS],
+            payments_pending: 0,
+            limits,
+            breaker: Breaker::new(BreakerOptions::default()),
+            latest_stamp: Timestamp::ZERO,
+            calendar: Arc::new(ShopCalendar::default()),
+        }
+    }
+
+    /// With the calendar of the shop, which decides until when a return may be asked for.
+    pub(crate) fn with_calendar(mut self, calendar: Arc<dyn Calendar>) -> Self {
+        self.calendar = calendar;
+        self
+    }
+
+    /// A cell as SQL had it, to be brought up to date by applying the journal after it.
+    pub(crate) fn restore(products: Vec<Product>, orders: Vec<Order>, limits: CellLimits) -> Self {
+        let mut cell = Self::new(limits);
+        for product in products {
+            cell.latest_stamp = cell.latest_stamp.max(product.registered_at);
+            cell.products.insert(product.id, ProductActor::new(product));
+        }
+        for order in orders {
+            cell.latest_stamp = cell.latest_stamp.max(order.changed_at);
+            cell.insert(order);
+        }
+        cell.note_waitlists();
+        cell
+    }
+
+    /// Before the first command.
+    pub(crate) fn set_breaker(&mut self, options: BreakerOptions) {
+        self.breaker = Breaker::new(options);
+    }
+
+    // -- what is asked -------------------------------------------------------------------------------------------
+
+    /// Carries out one command. Its answer, its records and its effects are left in the turn.
+    pub(crate) fn handle(&mut self, command: Command, reply_to: ReplyTo, turn: &mut Turn) {
+        let answer = match command {
+            Command::PlaceOrder(place) => self.place(place, turn),
+            Command::StartPayment(start) => {
+                return self.start_payment(start, reply_to, turn);
+            }
+            Command::CancelOrder { order, buyer } => {
+                return self.cancel(order, buyer, reply_to, turn);
+            }
+            Command::ReadOrder { order, viewer } => self
+                .touch_order(order, viewer, turn)
+                .map(|order| Reply::Order(Box::new(order.clone()))),
+            Command::ReadOrders { buyer } => self.read_orders(buyer, turn),
+            Command::ChangeProduct { product, mark, act } => {
+                self.change_product(product, mark, act, turn)
+            }
+            Command::JoinWaitlist {
+                product,
+                buyer,
+                quantity,
+            } => self.join_waitlist(product, buyer, quantity, turn),
+            Command::LeaveWaitlist { product, buyer } => self.leave_waitlist(product, buyer, turn),
+            Command::ReadWaitlists { buyer } => self.read_waitlists(buyer, turn),
+            Command::SettlePayment {
+                order,
+                attempt,
+                outcome,
+                amount,
+            } => self
+                .check_amount(order, attempt, amount)
+                .and_then(|()| self.settle_payment(order, attempt, outcome, turn)),
+            Command::DeferPayment { order, attempt } => self.defer_payment(order, attempt, turn),
+            Command::RepeatCharge { order, attempt } => self.repeat_charge(order, attempt, turn),
+            Command::RecordRefund { order, attempt } => self.record_refund(order, attempt, turn),
+            Command::DeferRefund { order } => {
+                self.answer_refund_waiters(order, turn);
+                Ok(Reply::Done)
+            }
+            Command::ShipOrder {
+                order,
+                shipment,
+                mark,
+            } => self.ship(order, &shipment, mark, turn),
+            Command::DeliverOrder { order, mark } => self.deliver(order, mark, turn),
+            Command::RequestReturn {
+                order,
+                buyer,
+                reason,
+            } => self.request_return(order, buyer, &reason, turn),
+            Command::AcceptReturn { order, mark } => self.accept_return(order, mark, turn),
+            Command::NoteProvider { answered } => self.note_provider(answered, turn.now),
+            Command::BreakProduct(product) => self.break_product(product),
+        };
+        turn.answer(reply_to, answer);
+    }
+
+    /// Ends what is due by now, the oldest first, at most `steps_max` of it: a storm of expiries must not keep buyers
+    /// waiting.
+    pub(crate) fn settle_due(&mut self, steps_max: usize, turn: &mut Turn) {
+        let mut skipped = Vec::new();
+        let mut steps = 0;
+        while steps < steps_max && !turn.batch.is_full() {
+            let order = self.due.first().copied();
+            let waitlist = self.waitlists_due.first().copied();
+            let due = order.map(|(due, _)| due);
+            match (order, waitlist) {
+                (_, Some((at, product))) if at <= turn.now && due.is_none_or(|due| at < due) => {
+                    self.settle_first_waitlist(product, turn);
+                }
+                (Some((at, order)), _) if at <= turn.now => {
+                    if self.is_broken(order) {
+                        self.due.pop_first();
+                        skipped.push((at, order));
+                        continue;
+                    }
+                    self.settle_first_order(at, order, turn);
+                }
+                _ => break,
+            }
+            steps += 1;
+        }
+        self.due.extend(skipped);
+    }
+
+    fn settle_first_order(&mut self, due: Timestamp, order: OrderId, turn: &mut Turn) {
+        self.settle_order(order, turn);
+        // An order that is due again at once would otherwise hold up everything behind it.
+        if self.due.first() == Some(&(due, order)) {
+            tracing::error!(order.id = %order, "order was due and nothing happened to it");
+            self.due.pop_first();
+        }
+    }
+
+    /// The next instant at which [`Cell::settle_due`] has something to do.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let order = self.due.first().map(|(due, _)| *due);
+        let waitlist = self.waitlists_due.first().map(|(due, _)| *due);
+        order.into_iter().chain(waitlist).min()
+    }
+
+    pub(crate) fn snapshot(&self, product: ProductId) -> Option<(Snapshot, &Product)> {
+        let product = self.products.get(&product)?.product();
+        Some((product.snapshot(), product))
+    }
+
+    pub(crate) fn products(&self) -> impl Iterator<Item = &Product> {
+        self.products.values().map(ProductActor::product)
+    }
+
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.shards.iter().flat_map(OrderActor::iter)
+    }
+
+    /// The order, unless it is out of service: its state may be half changed.
+    pub(crate) fn sound_order(&self, id: OrderId) -> Option<&Order> {
+        self.order(id).filter(|_| !self.is_broken(id))
+    }
+
+    pub(crate) fn products_of(&self, order: OrderId) -> Vec<ProductId> {
+        let lines = self.order(order).map(|order| &*order.lines);
+        lines
+            .unwrap_or_default()
+            .iter()
+            .map(|line| line.product)
+            .collect()
+    }
+
+    /// What the world outside still owes to orders: unclear payments and unfinished refunds, after a restart.
+    pub(crate) fn unfinished_effects(&self) -> Vec<Effect> {
+        self.orders().flat_map(unfinished_effects).collect()
+    }
+
+    /// The newest stamp of anything that happened: engine time never goes behind it, also over a restart.
+    pub(crate) fn latest_stamp(&self) -> Timestamp {
+        self.latest_stamp
+    }
+
+    /// Forgets the settled orders of one shard; called for one shard after the other.
+    pub(crate) fn forget_settled(&mut self, shard: usize, before: Timestamp) {
+        self.shards[shard % SHARDS].forget_settled(before);
+    }
+
+    // -- what has happened ---------------------------------------------------------------------------------------
+
+    /// Folds an event into the actors. `sequence` is the number of its record.
+    pub(crate) fn apply(&mut self, sequence: u64, event: &Event) {
+        self.latest_stamp = self.latest_stamp.max(event.at());
+        match event {
+            Event::ProductChanged {
+                product,
+                at,
+                change,
+                postings,
+                ..
+            } => self.apply_to_product(*product, *at, change, postings),
+            Event::OrderPlaced(placed) => self.apply_placed(sequence, placed),
+            Event::OrderChanged {
+                order,
+                at,
+                change,
+                postings,
+                ..
+            } => self.apply_to_order(*order, *at, change, postings),
+            Event::WaitlistChanged {
+                product,
+                at,
+                change,
+                postings,
+            } => self.apply_to_waitlist(sequence, *product, *at, change, postings),
+        }
+    }
+
+    fn apply_to_product(
+        &mut self,
+        id: ProductId,
+        at: Timestamp,
+        change: &ProductChange,
+        postings: &[Posting],
+    ) {
+        if let ProductChange::Registered {
+            details,
+            restock_to,
+        } = change
+        {
+            let product = Product::new(id, details.clone(), *restock_to, at);
+            self.products.insert(id, ProductActor::new(product));
+        }
+        if *change == ProductChange::Deleted {
+            self.forget_waitlist(id);
+        }
+        let actor = self.product_mut(id);
+        for posting in postings {
+            actor.post(posting, None);
+        }
+        actor.apply(change);
+        self.note_waitlist(id, at);
+    }
+
+    fn apply_placed(&mut self, sequence: u64, placed: &OrderPlaced) {
+        for line in &placed.lines {
+            let actor = self.product_mut(line.product);
+            for posting in placed.postings(line) {
+                actor.post(&posting, Some(placed.buyer));
+            }
+        }
+        self.apply_offers_taken(placed);
+        self.insert(Order::new(sequence, placed));
+    }
+
+    fn apply_to_order(
+        &mut self,
+        id: OrderId,
+        at: Timestamp,
+        change: &OrderChange,
+        postings: &[Posting],
+    ) {
+        let was_pending = self.order(id).map_or(0, pending_attempts);
+        let moved = self.shard_mut(id).apply(id, change, at);
+        let is_pending = self.order(id).map_or(0, pending_attempts);
+        self.payments_pending = (self.payments_pending + is_pending).saturating_sub(was_pending);
+        for posting in postings {
+            self.product_mut(posting.product)
+                .post(posting, Some(moved.buyer));
+            self.note_waitlist(posting.product, at);
+        }
+        if moved.hold_end_before != moved.hold_end_after {
+            self.move_hold_end(id, moved.hold_end_before, moved.hold_end_after);
+        }
+        if let Some(due) = moved.due_before {
+            self.due.remove(&(due, id));
+        }
+        if let Some(due) = moved.due_after {
+            self.due.insert((due, id));
+        }
+    }
+
+    /// Takes in an order, live or not, whose units are already booked.
+    fn insert(&mut self, order: Order) {
+        let id = order.id;
+        if let Some(due) = order.next_due() {
+            self.due.insert((due, id));
+        }
+        let hold_end = order.hold_end();
+        self.payments_pending += pending_attempts(&order);
+        if hold_end.is_some() {
+            for line in &order.lines {
+                self.product_mut(line.product).move_hold_end(None, hold_end);
+            }
+        }
+        self.shard_mut(id).insert(order);
+    }
+
+    fn move_hold_end(&mut self, id: OrderId, before: Option<Timestamp>, after: Option<Timestamp>) {
+        let Self {
+            products, shards, ..
+        } = self;
+        let lines = shards[shard_of(id)].get(id).map(|order| &*order.lines);
+        for line in lines.unwrap_or_default() {
+            if let Some(actor) = products.get_mut(&line.product) {
+                actor.move_hold_end(before, after);
+            }
+        }
+    }
+
+    // -- steps shared by the commands ----------------------------------------------------------------------------
+
+    /// Records the event and applies it.
+    fn happen(&mut self, event: &Event, turn: &mut Turn) {
+        let sequence = turn.next_sequence();
+        let mut freed: SmallVec<[ProductId; 4]> = SmallVec::new();
+        event.for_each_posting(|posting| {
+            turn.touch(posting.product);
+            if posting.to == Bucket::Available {
+                freed.push(posting.product);
+            }
+        });
+        turn.note_change(event);
+        self.apply(sequence, event);
+        turn.record(event);
+        for product in freed {
+            self.offer_free_units(product, turn);
+        }
+    }
+
+    /// The order, after what was due for it: a slow timer never lets a dead hold look alive.
+    fn touch_order(
+        &mut self,
+        id: OrderId,
+        viewer: Viewer,
+        turn: &mut Turn,
+    ) -> Result<&Order, Refusal> {
+        if self.is_broken(id) {
+            return Err(Refusal::Recovering);
+        }
+        let known = self
+            .order(id)
+            .is_some_and(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer));
+        if !known {
+            return Err(Rejection::NoSuchOrder.into());
+        }
+        self.settle_order(id, turn);
+        self.order(id).ok_or(Rejection::NoSuchOrder.into())
+    }
+
+    fn read_orders(&mut self, buyer: BuyerId, turn: &mut Turn) -> Answer {
+        let shard = shard_of(OrderId::for_buyer(0, buyer));
+        if self.broken_shards[shard] {
+            return Err(Refusal::Recovering);
+        }
+        let ids: Vec<OrderId> = self.shards[shard].of_buyer(buyer).map(|it| it.id).collect();
+        for id in ids {
+            // So many due at once would not fit into a batch; the next turn ends them.
+            if turn.batch.is_full() {
+                return Err(Refusal::Overloaded);
+            }
+            if !self.is_broken(id) {
+                self.settle_order(id, turn);
+            }
+        }
+        Ok(Reply::Orders(
+            self.shards[shard].of_buyer(buyer).cloned().collect(),
+        ))
+    }
+
+    fn order(&self, id: OrderId) -> Option<&Order> {
+        self.shards[shard_of(id)].get(id)
+    }
+
+    fn shard_mut(&mut self, id: OrderId) -> &mut OrderActor {
+        &mut self.shards[shard_of(id)]
+    }
+
+    fn product_mut(&mut self, id: ProductId) -> &mut ProductActor {
+        self.products
+            .get_mut(&id)
+            .expect("units moved on a product that was never registered")
+    }
+
+    // -- crashed actors ------------------------------------------------------------------------------------------
+
+    /// Takes actors out of service whose state may be half changed.
+    pub(crate) fn set_broken(&mut self, products: &[ProductId], order: Option<OrderId>) {
+        for product in products {
+            self.broken_products.insert(*product, ());
+        }
+        if let Some(order) = order {
+            self.broken_shards[shard_of(order)] = true;
+        }
+    }
+
+    pub(crate) fn broken(&self) -> Broken {
+        Broken {
+            products: self.broken_products.keys().copied().collect(),
+            shards: self.broken_shards,
+        }
+    }
+
+    pub(crate) fn is_product_broken(&self, id: ProductId) -> bool {
+        self.broken_products.contains_key(&id)
+    }
+
+    /// Puts actors back in service, taken from a cell that was rebuilt from SQL and journal after they broke. What
+    /// broke later stays out of service: the rebuilt cell may be older than its last record.
+    pub(crate) fn mend(&mut self, mut rebuilt: Self, broken: &Broken) {
+        for product in &broken.products {
+            self.broken_products.remove(product);
+            match rebuilt.products.remove(product) {
+                Some(actor) => self.products.insert(*product, actor),
+                None => self.products.remove(product),
+            };
+        }
+        for (shard, _) in broken.shards.iter().enumerate().filter(|(_, it)| **it) {
+            self.broken_shards[shard] = false;
+            self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
+        }
+        self.due = self
+            .orders()
+            .filter_map(|order| Some((order.next_due()?, order.id)))
+            .collect();
+        self.payments_pending = self.orders().map(pending_attempts).sum();
+        self.note_waitlists();
+    }
+
+    /// What the provider may have answered while the actors could not listen is asked again.
+    pub(crate) fn unfinished_effects_of(&self, mended: &Broken) -> Vec<Effect> {
+        self.orders()
+            .filter(|order| mended.concerns(order))
+            .flat_map(unfinished_effects)
+            .collect()
+    }
+
+    /// Somebody who was answered otherwise waits no longer.
+    pub(crate) fn forget_waiter(&mut self, waiter: ReplyTo) {
+        let lists = self.waiting_for_payment.values_mut();
+        for list in lists.chain(self.waiting_for_refund.values_mut()) {
+            list.retain(|waiting| *waiting != waiter);
+        }
+    }
+
+    /// An order is out of service with its shard or with any of its products.
+    fn is_broken(&self, id: OrderId) -> bool {
+        self.broken_shards[shard_of(id)]
+            || (!self.broken_products.is_empty()
+                && self.order(id).is_some_and(|order| {
+                    order
+                        .lines
+                        .iter()
+                        .any(|line| self.broken_products.contains_key(&line.product))
+                }))
+    }
+
+    fn break_product(&mut self, id: ProductId) -> Answer {
+        let posting = Posting {
+            product: id,
+            from: Bucket::Outside,
+            to: Bucket::Available,
+            units: 1,
+        };
+        self.product_mut(id).post(&posting, None);
+        panic!("the actor of product {id} was broken on purpose");
+    }
+}
+
+/// Which actors are out of service.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    products: Vec<ProductId>,
+    shards: [bool; SHARDS],
+}
+
+impl Broken {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.products.is_empty() && !self.shards.contains(&true)
+    }
+
+    fn concerns(&self, order: &Order) -> bool {
+        self.shards[shard_of(order.id)]
+            || order
+                .lines
+                .iter()
+                .any(|line| self.products.contains(&line.product))
+    }
+}
+
+fn shard_of(order: OrderId) -> usize {
+    usize::from(order.shard_byte()) % SHARDS
+}
+
+fn pending_attempts(order: &Order) -> usize {
+    order.attempts.iter().filter(|it| it.is_pending()).count()
+}
+
+/// What a payment provider needs to know of an attempt.
+fn provider_order(order: &Order, attempt: AttemptId) -> Option<ProviderOrder> {
+    let known = order.attempt(attempt)?;
+    Some(ProviderOrder {
+        order: order.id,
+        attempt,
+        method: known.method.clone(),
+        amount: order.money(),
+    })
+}
+
+fn unfinished_effects(order: &Order) -> impl Iterator<Item = Effect> + '_ {
+    use crate::domain::RefundState;
+    order.attempts.iter().filter_map(|attempt| {
+        let known = provider_order(order, attempt.id)?;
+        match (attempt.is_pending(), attempt.refund) {
+            (true, _) => Some(Effect::LookUp(known)),
+            (false, RefundState::Due) => Some(Effect::Refund(known)),
+            (false, RefundState::NotDue | RefundState::Done) => None,
+        }
+    })
+}

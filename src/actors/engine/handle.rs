@@ -1,0 +1,298 @@
+//! The handle through which everybody else speaks to the engine.
+//!
+//! HTTP sees only this: nothing here says that the engine runs in the same process. An [`EngineLink`] travels between
+//! threads; each thread connects once and gets an [`Engine`], whose answers come back in batches (see `lane`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::board::Board;
+use super::inbox::{Counters, Envelope, Shared};
+use super::lane::{Lane, Port};
+use super::watch::Watch;
+use crate::actors::core::message::{
+    Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
+    Shipment, StartPayment, Viewer,
+};
+use crate::domain::{
+    AdminMark, AttemptId, BuyerId, Money, Order, OrderId, PaymentOutcome, ProductId, Quantity,
+    Rejection, Snapshot, Timestamp,
+};
+
+/// A cheap handle that any thread may connect with.
+#[derive(Debug, Clone)]
+pub struct EngineLink {
+    shared: Arc<Shared>,
+}
+
+/// The handle of one thread.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    port: Rc<Port>,
+    lane: u32,
+}
+
+impl EngineLink {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Must be called within an actix or tokio local runtime.
+    pub fn connect(&self) -> Engine {
+        let lane = Arc::new(Lane::default());
+        let number = self.shared.add_lane(Arc::clone(&lane));
+        Engine {
+            shared: Arc::clone(&self.shared),
+            port: Port::open(lane),
+            lane: number,
+        }
+    }
+
+    /// Sends a command that nobody waits for. These are bounded by what they follow from, not by admission.
+    pub(crate) fn tell(&self, command: Command) {
+        self.shared.push(Envelope {
+            command,
+            reply_to: ReplyTo::Nobody,
+        });
+    }
+
+    /// Lets the engine look at the clock now.
+    pub fn nudge(&self) {
+        self.shared.wake();
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+}
+
+impl Engine {
+    /// The flash-sale path. What the board can refuse for certain does not reach the engine.
+    pub async fn place_order(&self, place: PlaceOrder) -> Result<Box<Order>, Refusal> {
+        self.refuse_at_once(&place)?;
+        expect_order(self.ask(Command::PlaceOrder(place)).await)
+    }
+
+    pub async fn start_payment(&self, start: StartPayment) -> Result<Box<PaymentReply>, Refusal> {
+        match self.ask(Command::StartPayment(start)).await? {
+            Reply::Payment(reply) => Ok(reply),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    pub async fn cancel_order(
+        &self,
+        order: OrderId,
+        buyer: BuyerId,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::CancelOrder { order, buyer }).await)
+    }
+
+    pub async fn ship_order(
+        &self,
+        order: OrderId,
+        shipment: Shipment,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::ShipOrder {
+            order,
+            shipment,
+            mark,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn deliver_order(
+        &self,
+        order: OrderId,
+        mark: Option<AdminMark>,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::DeliverOrder { order, mark }).await)
+    }
+
+    pub async fn request_return(
+        &self,
+        order: OrderId,
+        buyer: BuyerId,
+        reason: Box<str>,
+    ) -> Result<Box<Order>, Refusal> {
+        let command = Command::RequestReturn {
+            order,
+            buyer,
+            reason,
+        };
+        expect_order(self.ask(command).await)
+    }
+
+    pub async fn accept_return(
+        &self,
+        order: OrderId,
+        mark: AdminMark,
+    ) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::AcceptReturn { order, mark }).await)
+    }
+
+    /// What a provider said by itself. When this returns `Ok`, the effect is durable, or was before; said again, it
+    /// changes nothing.
+    pub async fn settle_payment(
+        &self,
+        order: OrderId,
+        attempt: AttemptId,
+        outcome: PaymentOutcome,
+        amount: Money,
+    ) -> Result<(), Refusal> {
+        let command = Command::SettlePayment {
+            order,
+            attempt,
+            outcome,
+            amount: Some(amount),
+        };
+        self.ask(command).await.map(drop)
+    }
+
+    pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {
+        expect_order(self.ask(Command::ReadOrder { order, viewer }).await)
+    }
+
+    /// The buyer's orders that are still in memory, in no particular order.
+    pub async fn orders(&self, buyer: BuyerId) -> Result<Vec<Order>, Refusal> {
+        match self.ask(Command::ReadOrders { buyer }).await? {
+            Reply::Orders(orders) => Ok(orders),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Tells from now on what happens to a buyer. Read what there is afterwards, and nothing is missed.
+    pub fn watch(&self, buyer: BuyerId) -> Watch {
+        Watch::open(&self.shared.watchers, buyer)
+    }
+
+    pub async fn change_product(
+        &self,
+        product: ProductId,
+        mark: AdminMark,
+        act: ProductAct,
+    ) -> Result<Box<Snapshot>, Refusal> {
+        let command = Command::ChangeProduct { product, mark, act };
+        match self.ask(command).await? {
+            Reply::Product(snapshot) => Ok(snapshot),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Gives the place, and whether it is new.
+    pub async fn join_waitlist(
+        &self,
+        product: ProductId,
+        buyer: BuyerId,
+        quantity: Quantity,
+    ) -> Result<(Place, bool), Refusal> {
+        let command = Command::JoinWaitlist {
+            product,
+            buyer,
+            quantity,
+        };
+        match self.ask(command).await? {
+            Reply::Joined(place, is_new) => Ok((*place, is_new)),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Gives up an offer, too. Who is not on the list is none the less off it.
+    pub async fn leave_waitlist(&self, product: ProductId, buyer: BuyerId) -> Result<(), Refusal> {
+        let command = Command::LeaveWaitlist { product, buyer };
+        self.ask(command).await.map(drop)
+    }
+
+    /// The buyer's places, by the id of the product.
+    pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<Place>, Refusal> {
+        match self.ask(Command::ReadWaitlists { buyer }).await? {
+            Reply::Places(places) => Ok(places),
+            _ => Err(Refusal::Recovering),
+        }
+    }
+
+    /// Makes the actor of a product crash in mid-change.
+    #[doc(hidden)]
+    pub async fn break_product(&self, product: ProductId) -> Answer {
+        self.ask(Command::BreakProduct(product)).await
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    /// Time as the engine stamps it, to the microsecond, for windows and countdowns.
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    pub fn link(&self) -> EngineLink {
+        EngineLink::new(Arc::clone(&self.shared))
+    }
+
+    async fn ask(&self, command: Command) -> Answer {
+        self.shared.admit()?;
+        let pending = self.port.reserve();
+        let envelope = Envelope {
+            command,
+            reply_to: ReplyTo::Slot {
+                lane: self.lane,
+                slot: pending.slot(),
+            },
+        };
+        self.shared.push(envelope);
+        pending.await
+    }
+
+    /// Refuses what rests on durable state alone, unless the request may be a repeat or its buyer may be at the limit.
+    pub fn refuse_at_once(&self, place: &PlaceOrder) -> Result<(), Refusal> {
+        let [(product, quantity)] = place.lines.as_slice() else {
+            return Ok(());
+        };
+        let Err(rejection) = self.check_board(*product, *quantity) else {
+            return Ok(());
+        };
+        let board = &self.shared.board;
+        if board.may_know(place.key, place.buyer, *product) {
+            return Ok(());
+        }
+        let counters = &self.shared.counters;
+        counters
+            .refused_on_the_board
+            .fetch_add(1, Ordering::Relaxed);
+        Err(rejection.into())
+    }
+
+    fn check_board(&self, product: ProductId, quantity: Quantity) -> Result<(), Rejection> {
+        let Some(snapshot) = self.shared.board.snapshot(product) else {
+            return Err(Rejection::NoSuchProduct(product));
+        };
+        snapshot.open_window(self.now())?;
+        // A hold that is over by now frees its unit only once the engine has looked at the clock.
+        if snapshot
+            .earliest_deadline
+            .is_some_and(|deadline| deadline <= self.now())
+        {
+            return Ok(());
+        }
+        snapshot.check_stock(quantity, 0)
+    }
+}
+
+fn expect_order(answer: Answer) -> Result<Box<Order>, Refusal> {
+    match answer? {
+        Reply::Order(order) => Ok(order),
+        _ => Err(Refusal::Recovering),
+    }
+}

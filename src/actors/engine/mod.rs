@@ -1,0 +1,28 @@
+//! What drives the core: a thread with its inbox, the batches, the timers, and the ways back to whoever asked.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `handle` | the handle that everybody else speaks to |
+//! | `actor` | the engine's thread, an actix actor: takes turns, owns the journal, releases what is durable |
+//! | `inbox` | what the engine's thread and its clients share |
+//! | `board` | what is durable about each product, readable from every thread |
+//! | `lane` | the way back: answers in batches, one wake-up a worker |
+//! | `watch` | who is told of the orders of which buyer |
+//! | `startup` | the state as SQL has it, the journal after it, then the threads |
+
+mod actor;
+mod board;
+mod handle;
+mod inbox;
+mod lane;
+mod startup;
+mod watch;
+
+pub use actor::EngineFailure;
+pub use board::{Board, Listing, Lookout};
+pub use handle::{Engine, EngineLink};
+pub use inbox::Counters;
+pub use startup::{
+    EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,
+};
+pub use watch::{Notice, Watch};
