@@ -295,6 +295,8 @@ fn settings(data_dir: &Path) -> anyhow::Result<ServeSettings> {
     let serve = ServeOptions {
         // Nobody writes them here, and the journal would be kept for whoever does.
         order_letters: Some(Switch::Off),
+        open_orders_max: Some(0),
+        ended_holds_max: Some(0),
         ..ServeOptions::default()
     };
     ServeSettings::resolve(store, serve)

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::accounts::passwords::PoolOptions;
-use crate::actors::{BreakerOptions, EngineOptions, PaymentTimes};
+use crate::actors::{BreakerOptions, EngineOptions, PaymentTimes, PersonLimits};
 use crate::calendar::ShopCalendar;
 use crate::domain::Span;
 use crate::gateways::mail::MailOptions;
@@ -118,6 +118,15 @@ pub struct ServeOptions {
     /// Journal kept although the database has it, in MiB [default: 1024]
     #[arg(long, env = "LAYBY_JOURNAL_RETENTION_MIB", value_name = "MIB")]
     pub journal_retention_mib: Option<u64>,
+    /// Orders with a live hold that a person has at once; the next is told 429; 0: no limit [default: 50, with --demo 0]
+    #[arg(long, env = "LAYBY_OPEN_ORDERS_MAX", value_name = "N")]
+    pub open_orders_max: Option<usize>,
+    /// Holds that a person lets end unpaid within an hour; the next is told 429; 0: no limit [default: 120, with --demo 0]
+    #[arg(long, env = "LAYBY_ENDED_HOLDS_MAX", value_name = "N")]
+    pub ended_holds_max: Option<usize>,
+    /// Memory for orders that are done, kept for a day for repeated requests, in MiB; beyond it no new holds [default: 2048]
+    #[arg(long, env = "LAYBY_SETTLED_MEMORY_MIB", value_name = "MIB")]
+    pub settled_memory_mib: Option<u64>,
     /// How long units are kept for somebody on the waitlist, in seconds [default: 120]
     #[arg(long, env = "LAYBY_OFFER_SECONDS", value_name = "S")]
     pub offer_seconds: Option<u32>,
@@ -299,6 +308,9 @@ impl ServeOptions {
             journal_segment_mib: self.journal_segment_mib.or(file.journal_segment_mib),
             journal_budget_mib: self.journal_budget_mib.or(file.journal_budget_mib),
             journal_retention_mib: self.journal_retention_mib.or(file.journal_retention_mib),
+            open_orders_max: self.open_orders_max.or(file.open_orders_max),
+            ended_holds_max: self.ended_holds_max.or(file.ended_holds_max),
+            settled_memory_mib: self.settled_memory_mib.or(file.settled_memory_mib),
             offer_seconds: self.offer_seconds.or(file.offer_seconds),
             payment_answer_ms: self.payment_answer_ms.or(file.payment_answer_ms),
             payment_calls_max: self.payment_calls_max.or(file.payment_calls_max),
@@ -378,6 +390,8 @@ impl ServeOptions {
                 .payments_pending_max
                 .unwrap_or(defaults.payments_pending_max),
             journal_budget_bytes: mib(self.journal_budget_mib, 8192, 1..=1 << 30)?,
+            settled_memory_bytes: mib(self.settled_memory_mib, 2048, 1..=1 << 30)?,
+            person: self.person(),
             offer_ttl: self.offer_ttl(defaults.offer_ttl)?,
             payment_times: PaymentTimes {
                 answer_within: self
@@ -389,6 +403,18 @@ impl ServeOptions {
             breaker: self.breaker(),
             ..defaults
         })
+    }
+
+    /// A demo is there to be stressed, with few buyers.
+    fn person(&self) -> PersonLimits {
+        let defaults = match self.demo {
+            Some(true) => PersonLimits::NONE,
+            Some(false) | None => PersonLimits::default(),
+        };
+        PersonLimits {
+            open_orders_max: self.open_orders_max.unwrap_or(defaults.open_orders_max),
+            ended_holds_max: self.ended_holds_max.unwrap_or(defaults.ended_holds_max),
+        }
     }
 
     fn offer_ttl(&self, default: Span) -> anyhow::Result<Span> {

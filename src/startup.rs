@@ -15,7 +15,8 @@ use crate::accounts::token::{TokenIssuer, TokenVerifier};
 use crate::accounts::vault::Vault;
 use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
-    self, EngineFailure, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError,
+    self, EngineFailure, EngineLink, EngineParts, LiveState, RecallOrders, Reload, RunningEngine,
+    StartError, StoredOrders,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
@@ -194,7 +195,7 @@ impl Service {
         let place = find_place(settings, &database, &journal, loaded.position).await?;
         let reader = journal.reader(loaded.position)?;
         let journeys = Journeys::new(journal.readers(), database.clone());
-        let projection = Projection::start(reader, database.clone(), projection::PACE)?;
+        let projected = Progress::new(loaded.position);
         let secrets = PaymentSecrets::open(&store.secrets, settings.payments.provider)?;
         let payments = payment::open(&settings.payments, &store.data_dir, secrets)?;
         tracing::info!(
@@ -204,12 +205,15 @@ impl Service {
         let webhooks = payments.webhooks.clone();
         let (failure, engine_failure) = watch::channel(None);
         let followers = Followers {
-            projection: projection.progress(),
+            projection: &projected,
             notices: place.as_ref().map(Place::progress),
         };
         let engine = start_engine(
             settings, journal, loaded, payments, &database, followers, failure,
-        )?;
+        )
+        .await?;
+        // Not before: the replay of the journal may ask SQL for more of what it was loaded from.
+        let projection = Projection::start(reader, projected, database.clone(), projection::PACE)?;
         Ok(Self {
             engine,
             projection,
@@ -311,8 +315,8 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")
 }
 
-/// Live state as SQL has it, with the settled orders of the last two days: the keys of one are still kept, and
-/// the journal after the position may speak of those that were kept when it was written.
+/// Live state as SQL has it, with the orders at rest that were placed in the last two days: the keys of one are still
+/// kept.
 pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error> {
     const TWO_DAYS_US: u64 = 2 * 86_400_000_000;
     let now = SystemClock.now().as_micros();
@@ -372,7 +376,7 @@ fn position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
     Box::new(move || progress.position())
 }
 
-fn start_engine(
+async fn start_engine(
     settings: &ServeSettings,
     journal: FileJournal<RealDisk>,
     loaded: Loaded,
@@ -390,14 +394,15 @@ fn start_engine(
         notices: payments.notices,
         options: settings.engine,
         reload: reload(database.clone()),
+        recall: recall(database.clone()),
         projected: position_of(followers.projection),
         // Letters are behind SQL; without them SQL is the last.
         followed: position_of(followers.notices.unwrap_or(followers.projection)),
         on_failure: Box::new(move |error| {
             failure.send_replace(Some(error));
         }),
-    })?;
-    Ok(engine)
+    });
+    Ok(engine.await?)
 }
 
 fn lag(projection: &Projection) -> Lag {
@@ -412,6 +417,17 @@ fn reload(database: Database) -> Reload {
     Arc::new(move || {
         let database = database.clone();
         Box::pin(async move { Ok(load(&database).await?.into()) })
+    })
+}
+
+/// Reads orders that have left memory.
+pub(crate) fn recall(database: Database) -> RecallOrders {
+    Arc::new(move |wanted| {
+        let database = database.clone();
+        Box::pin(async move {
+            let (position, orders) = database.orders_by_id(wanted).await?;
+            Ok(StoredOrders { position, orders })
+        })
     })
 }
 

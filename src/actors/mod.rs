@@ -13,9 +13,13 @@ mod engine;
 mod payment;
 
 pub use self::core::breaker::BreakerOptions;
+pub use self::core::cell::PersonLimits;
+pub use self::core::machine::EngineFailure;
 pub use self::core::message;
+pub use self::core::recall::StoredOrders;
+pub use self::core::replay::{LiveState, ReplayError};
 pub use engine::{
-    Board, Counters, Engine, EngineFailure, EngineLink, EngineOptions, EngineParts, Listing,
-    LiveState, Lookout, Notice, Reload, RunningEngine, StartError, Watch, replay_state, start,
+    Board, Counters, Engine, EngineLink, EngineOptions, EngineParts, Listing, Lookout, Notice,
+    RecallOrders, Reload, RunningEngine, StartError, Watch, replay_state, start,
 };
 pub use payment::PaymentTimes;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::actors::{EngineFailure, StartError};
+use crate::actors::{EngineFailure, ReplayError, StartError};
 use crate::config::{ServeOptions, ServeSettings, StoreOptions, StoreSettings};
 use crate::persistence::journal::OpenError;
 use crate::startup;
@@ -156,9 +156,10 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(OpenError::Damaged { .. }), _)
-        | (_, Some(StartError::Impossible { .. } | StartError::Codec { .. })) => {
-            ExitCode::from(DAMAGED)
-        }
+        | (
+            _,
+            Some(StartError::Replay(ReplayError::Impossible { .. } | ReplayError::Codec { .. })),
+        ) => ExitCode::from(DAMAGED),
         (_, Some(StartError::SqlAhead { .. })) => ExitCode::from(DAMAGED),
         (Some(OpenError::InUse { .. }), _) => ExitCode::from(IN_USE),
         _ => ExitCode::FAILURE,

@@ -1,14 +1,16 @@
 //! `layby verify`: proves the books from the journal and the database, beside a running or a stopped server.
 //!
 //! It folds the journal with the same code as the engine, whose assertions are the rules of conservation; compares
-//! what comes out with the rows at their position; and recounts the rows among themselves.
+//! what comes out with the rows at their position; recounts the rows among themselves; and rehearses a start, so that
+//! it finds what a start would refuse.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::accounts::{self, vault::Vault};
-use crate::actors::{self, LiveState, StartError};
+use crate::actors::{self, LiveState, ReplayError, StoredOrders};
 use crate::config::StoreSettings;
 use crate::domain::{Product, Timestamp};
 use crate::persistence::database::{self, Database, Loaded};
@@ -73,7 +75,6 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     let stored = database.load_live(Timestamp::ZERO).await?;
     let path = startup::journal_dir(&settings.data_dir);
     let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
-    database.close().await;
 
     let position = stored.position;
     if position > inspection.last {
@@ -81,6 +82,7 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
             "the database is at record {position}, but the journal ends at {}: acknowledged records are missing",
             inspection.last
         ));
+        database.close().await;
         let journal = JournalReport::of(&inspection);
         return Ok(Report::of(journal, position, &stored.into(), faults));
     }
@@ -89,6 +91,7 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
             "the database is at record {position}, but the journal begins at {}: the records between are gone",
             inspection.first
         ));
+        database.close().await;
         let journal = JournalReport::of(&inspection);
         return Ok(Report::of(journal, position, &stored.into(), faults));
     }
@@ -98,6 +101,8 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
         Some(reader) => fold(reader, &stored, last, complete, &mut faults)?,
         None => LiveState::from(stored),
     };
+    faults.extend(rehearse_start(settings, &database).await?);
+    database.close().await;
     Ok(Report::of(journal, position, &end, faults))
 }
 
@@ -147,9 +152,55 @@ fn folded(
     through: Position,
     faults: &mut Vec<String>,
 ) -> anyhow::Result<Option<LiveState>> {
-    match actors::replay_state(state, reader, through) {
+    // Everything that SQL has is in the state already.
+    let position = state.position;
+    let mut nothing_more = |_| {
+        Ok(StoredOrders {
+            position,
+            orders: Vec::new(),
+        })
+    };
+    told(
+        actors::replay_state(state, reader, through, &mut nothing_more),
+        faults,
+    )
+}
+
+/// A start reads less than everything, and asks SQL for the rest when the journal speaks of it.
+async fn rehearse_start(
+    settings: &StoreSettings,
+    database: &Database,
+) -> anyhow::Result<Vec<String>> {
+    let live: LiveState = startup::load(database).await?.into();
+    let path = startup::journal_dir(&settings.data_dir);
+    let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
+    let (Some(mut reader), last) = (inspection.reader, inspection.last) else {
+        return Ok(Vec::new());
+    };
+    let recall = startup::recall(database.clone());
+    let runtime = Handle::current();
+    let rehearsed = tokio::task::spawn_blocking(move || {
+        let mut ask = |wanted| runtime.block_on(recall(wanted));
+        actors::replay_state(live, reader.as_mut(), last, &mut ask)
+    });
+    let mut faults = Vec::new();
+    match rehearsed.await? {
+        // Beside a running server SQL goes on while it is read; what it has by now it has not refused.
+        Err(ReplayError::Moved { .. }) => {}
+        rehearsed => {
+            told(rehearsed, &mut faults)?;
+        }
+    }
+    Ok(faults)
+}
+
+fn told(
+    replayed: Result<LiveState, ReplayError>,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<Option<LiveState>> {
+    match replayed {
         Ok(state) => Ok(Some(state)),
-        Err(impossible @ StartError::Impossible { .. }) => {
+        Err(impossible @ ReplayError::Impossible { .. }) => {
             faults.push(impossible.to_string());
             Ok(None)
         }

@@ -134,6 +134,8 @@ type Decision = Result<Option<(OrderChange, Release)>, Rejection>;
 impl Order {
     /// The start of a payment keeps the hold alive for at least this long, once.
     pub const PAYMENT_GRACE: Span = Span::from_secs(120);
+    /// No hold lasts longer: the longest there is, and the grace of a payment.
+    pub const HOLD_MAX: Span = Span::from_secs(30 * 60 + 120);
     pub const ATTEMPTS_MAX: usize = 20;
     pub const LINES_MAX: usize = 50;
 
@@ -199,12 +201,22 @@ impl Order {
 
     /// Nothing can happen to it any more, not even by itself or by a late word of the provider.
     pub fn is_settled(&self) -> bool {
-        self.is_final()
-            && self.next_due().is_none()
+        self.is_final() && self.is_at_rest()
+    }
+
+    /// Nothing happens to it unless somebody asks: no deadline runs, and no provider owes an answer.
+    pub fn is_at_rest(&self) -> bool {
+        self.next_due().is_none()
             && self
                 .attempts
                 .iter()
                 .all(|attempt| !attempt.is_pending() && attempt.refund != RefundState::Due)
+    }
+
+    /// Attempts that took money, whether it went back or not.
+    pub fn captured_attempts(&self) -> usize {
+        let captured = |attempt: &&Attempt| attempt.state == AttemptState::Captured;
+        self.attempts.iter().filter(captured).count()
     }
 
     /// Where the units of the order are: in which bucket of their products, if in any.

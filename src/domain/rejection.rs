@@ -1,6 +1,6 @@
 //! Refusals: normal business, each named after its cause, with the numbers that help.
 
-use super::{Availability, Money, OrderId, ProductId, Timestamp};
+use super::{Availability, Money, OrderId, ProductId, Span, Timestamp};
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,17 @@ pub enum Rejection {
         live_order: Option<OrderId>,
     },
     CurrencyMismatch,
+    /// A person has that many live holds already.
+    TooManyOpenOrders {
+        orders_max: usize,
+        /// Until the first of them ends by itself.
+        retry_after: Span,
+    },
+    /// A person has let that many holds end unpaid within the last hour.
+    TooManyEndedHolds {
+        holds_max: usize,
+        retry_after: Span,
+    },
     /// Nobody needs to wait for what can be had.
     StillAvailable {
         product: ProductId,

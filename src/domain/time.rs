@@ -28,6 +28,12 @@ impl Timestamp {
         Self(self.0.saturating_add(span.0))
     }
 
+    /// Saturates at the beginning of time.
+    #[must_use]
+    pub const fn minus(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+
     /// Zero when `earlier` is in truth later.
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))

@@ -115,11 +115,10 @@ pub async fn read(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
-    let order = find(&engine, &database, id, Viewer::Buyer(caller.id)).await?;
+    let order = engine.order(id, Viewer::Buyer(caller.id)).await?;
     Ok(Json(view(&accounts, &order).await?))
 }
 
@@ -138,13 +137,10 @@ pub async fn cancel(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
-    let cancelled = engine.cancel_order(id, caller.id).await;
-    let viewer = Viewer::Buyer(caller.id);
-    let order = done_long_ago(cancelled, &database, id, viewer, Order::decide_cancel).await?;
+    let order = engine.cancel_order(id, caller.id).await?;
     let mut response = match order.state {
         OrderState::Cancelled => HttpResponse::Ok(),
         _ => HttpResponse::Accepted(),
@@ -224,28 +220,13 @@ pub(super) async fn placed_before(
     engine: &Engine,
     command: &PlaceOrder,
 ) -> Result<Option<Box<Order>>, Problem> {
-    let orders = engine.orders(command.buyer).await?;
-    let Some(order) = orders.into_iter().find(|it| it.key == command.key) else {
+    let Some(order) = engine.placed(command.buyer, command.key).await? else {
         return Ok(None);
     };
     if order.fingerprint != command.fingerprint {
         return Err(Rejection::KeyReused.into());
     }
     Ok(Some(Box::new(order)))
-}
-
-/// The order wherever it is: in the engine while it can change, else in SQL.
-pub(super) async fn find(
-    engine: &Engine,
-    database: &Database,
-    id: OrderId,
-    viewer: Viewer,
-) -> Result<Box<Order>, Problem> {
-    match engine.order(id, viewer).await {
-        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {}
-        other => return Ok(other?),
-    }
-    stored(database, id, viewer).await
 }
 
 /// What SQL has, overlaid by what the engine knows better, newest first.
@@ -256,10 +237,11 @@ async fn orders_of(
     after: Option<OrderId>,
     limit: u32,
 ) -> Result<Vec<Order>, Problem> {
-    let live = engine.orders(buyer).await?;
-    let Some(before) = sequence_of(&live, database, buyer, after).await? else {
+    let Some(before) = sequence_of(engine, buyer, after).await? else {
         return Ok(Vec::new());
     };
+    // No order on the page is newer in memory than these: whatever SQL has of another is as it is.
+    let live = engine.orders(buyer, before, limit as usize).await?;
     let mut orders = match database.orders_of_before(buyer, before, limit).await {
         Ok(stored) => stored,
         Err(error) => {
@@ -268,61 +250,26 @@ async fn orders_of(
         }
     };
     orders.retain(|stored| live.iter().all(|known| known.id != stored.id));
-    orders.extend(live.into_iter().filter(|order| order.sequence < before));
+    orders.extend(live);
     orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.sequence));
-    orders.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    orders.truncate(limit as usize);
     Ok(orders)
 }
 
 /// Where a page begins. `None`: the buyer has no such order, so nothing comes after it.
 async fn sequence_of(
-    live: &[Order],
-    database: &Database,
+    engine: &Engine,
     buyer: BuyerId,
     after: Option<OrderId>,
 ) -> Result<Option<u64>, Problem> {
     let Some(after) = after else {
         return Ok(Some(u64::MAX));
     };
-    if let Some(known) = live.iter().find(|order| order.id == after) {
-        return Ok(Some(known.sequence));
+    match engine.order(after, Viewer::Buyer(buyer)).await {
+        Ok(order) => Ok(Some(order.sequence)),
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => Ok(None),
+        Err(refusal) => Err(refusal.into()),
     }
-    let stored = database
-        .order(after)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    Ok(stored
-        .filter(|order| order.buyer == buyer)
-        .map(|order| order.sequence))
-}
-
-/// What was asked of an order, if the engine has forgotten it, is answered from SQL. Nothing can happen to such an
-/// order any more: `decide` tells a repeat from what can no longer be done.
-pub(super) async fn done_long_ago<T>(
-    answer: Result<Box<Order>, Refusal>,
-    database: &Database,
-    id: OrderId,
-    viewer: Viewer,
-    decide: impl FnOnce(&Order) -> Result<T, Rejection>,
-) -> Result<Box<Order>, Problem> {
-    match answer {
-        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {}
-        other => return Ok(other?),
-    }
-    let order = stored(database, id, viewer).await?;
-    decide(&order)?;
-    Ok(order)
-}
-
-async fn stored(database: &Database, id: OrderId, viewer: Viewer) -> Result<Box<Order>, Problem> {
-    let stored = database
-        .order(id)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    stored
-        .filter(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer))
-        .map(Box::new)
-        .ok_or_else(|| Problem::not_found("order"))
 }
 
 impl NewOrder {

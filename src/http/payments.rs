@@ -13,11 +13,8 @@ use super::problem::{FieldError, Problem};
 use super::wire::Money;
 use super::words::{rfc3339, uuid_of};
 use crate::actors::Engine;
-use crate::actors::message::{PaymentReply, Refusal, StartPayment};
-use crate::domain::{
-    AttemptId, BuyerId, Fingerprint, KeyHash, OrderId, PaymentAnswer, Rejection, Timestamp,
-};
-use crate::persistence::database::Database;
+use crate::actors::message::{PaymentReply, StartPayment};
+use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +73,6 @@ pub async fn create(
     id: Path<String>,
     body: JsonBody<NewPayment>,
     engine: Data<Engine>,
-    database: Data<Database>,
 ) -> Result<HttpResponse, Problem> {
     let order = OrderId::new(ids::parse(&id, "order")?);
     let method = checked_method(body.0.method)?;
@@ -88,42 +84,7 @@ pub async fn create(
         fingerprint: Fingerprinter::new().with(method.as_bytes()).finish(),
         method: method.into(),
     };
-    let asked = (start.key, start.fingerprint);
-    match engine.start_payment(start).await {
-        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {
-            settled_long_ago(&database, order, caller.id, asked, engine.now()).await
-        }
-        Ok(reply) => answer(&reply),
-        Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// An order that has left the engine's memory takes no money; what was answered once is answered again.
-async fn settled_long_ago(
-    database: &Database,
-    id: OrderId,
-    buyer: BuyerId,
-    (key, fingerprint): (KeyHash, Fingerprint),
-    now: Timestamp,
-) -> Result<HttpResponse, Problem> {
-    let stored = database
-        .order(id)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    let order = stored
-        .filter(|order| order.buyer == buyer)
-        .ok_or_else(|| Problem::not_found("order"))?;
-    match order.attempt_by_key(key) {
-        Some(known) if known.fingerprint != fingerprint => Err(Rejection::KeyReused.into()),
-        Some(known) => match PaymentReply::of(&order, known.id) {
-            Some(reply) => answer(&reply),
-            None => Err(Rejection::PaymentInProgress.into()),
-        },
-        None => {
-            order.decide_payment(AttemptId::default(), key, fingerprint, "", now)?;
-            Err(Refusal::Recovering.into())
-        }
-    }
+    answer(&*engine.start_payment(start).await?)
 }
 
 fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {

@@ -11,9 +11,7 @@ use super::wire::OrderView;
 use super::{ids, orders};
 use crate::accounts::Accounts;
 use crate::actors::Engine;
-use crate::actors::message::Viewer;
 use crate::domain::{OrderId, OrderState};
-use crate::persistence::database::Database;
 
 const REASON_CHARS_MAX: usize = 1_000;
 
@@ -44,19 +42,13 @@ pub async fn request(
     id: Path<String>,
     body: JsonBody<NewReturn>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
     let reason = body.0.checked()?;
-    let requested = engine
+    let order = engine
         .request_return(id, caller.id, reason.as_str().into())
-        .await;
-    let viewer = Viewer::Buyer(caller.id);
-    let order = orders::done_long_ago(requested, &database, id, viewer, |order| {
-        order.decide_return_request(&reason)
-    });
-    let order = order.await?;
+        .await?;
     let mut response = match order.state {
         OrderState::Returned => HttpResponse::Ok(),
         _ => HttpResponse::Accepted(),

@@ -13,9 +13,8 @@ use super::extract::RawBody;
 use super::problem::Problem;
 use crate::actors::Engine;
 use crate::actors::message::Refusal;
-use crate::domain::{AttemptId, AttemptState, Money, Order, OrderId, PaymentOutcome, Rejection};
+use crate::domain::{AttemptId, Money, OrderId, PaymentOutcome, Rejection};
 use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
-use crate::persistence::database::Database;
 
 /// What came of an event; said again, it comes to the same.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -43,7 +42,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
         (status = 400, description = "signature_invalid, malformed_request"),
         (status = 404, description = "not the configured provider"),
         (status = 408), (status = 413),
-        (status = 409, description = "payment_too_late: the money is to be given back by hand"),
         (status = 422, description = "payment_mismatch: another amount or currency than the order's"),
         (status = 503),
     )
@@ -54,7 +52,6 @@ pub async fn receive(
     body: RawBody,
     door: Data<WebhookDoor>,
     engine: Data<Engine>,
-    database: Data<Database>,
 ) -> Result<impl Responder, Problem> {
     if !door.is_for(&provider) {
         return Err(Problem::not_found("payment provider"));
@@ -88,7 +85,7 @@ pub async fn receive(
             return Ok(Json(IGNORED));
         }
     };
-    settle(told, &engine, &database).await.map(Json)
+    settle(told, &engine).await.map(Json)
 }
 
 /// A provider's word about an attempt that may be ours.
@@ -100,55 +97,25 @@ struct Told {
     amount: Money,
 }
 
-async fn settle(told: Told, engine: &Engine, database: &Database) -> Result<Received, Problem> {
+async fn settle(told: Told, engine: &Engine) -> Result<Received, Problem> {
     let Told {
         order,
         attempt,
         outcome,
         amount,
     } = told;
-    let settled = engine.settle_payment(order, attempt, outcome, amount).await;
-    match settled {
+    match engine.settle_payment(order, attempt, outcome, amount).await {
         Ok(()) => Ok(SETTLED),
-        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => settled_long_ago(told, database).await,
+        Err(Refusal::Rejected(Rejection::NoSuchOrder)) => {
+            tracing::warn!(
+                order.id = %order,
+                attempt.id = %attempt,
+                "a webhook about an attempt that nobody made was ignored"
+            );
+            Ok(IGNORED)
+        }
         Err(refusal) => Err(refused(told, refusal)),
     }
-}
-
-/// The engine does not know the attempt: either nobody does, or the order left its memory long ago.
-async fn settled_long_ago(told: Told, database: &Database) -> Result<Received, Problem> {
-    let stored = database
-        .order(told.order)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    let Some((order, state)) = stored.and_then(|order| {
-        let state = order.attempt(told.attempt)?.state;
-        Some((order, state))
-    }) else {
-        tracing::warn!(
-            order.id = %told.order,
-            attempt.id = %told.attempt,
-            "a webhook about an attempt that nobody made was ignored"
-        );
-        return Ok(IGNORED);
-    };
-    check_total(told, &order)?;
-    if told.outcome == PaymentOutcome::Declined || state == AttemptState::Captured {
-        return Ok(SETTLED);
-    }
-    Err(too_late(told))
-}
-
-fn check_total(told: Told, order: &Order) -> Result<(), Problem> {
-    let total = order.money();
-    if told.amount == total {
-        return Ok(());
-    }
-    let mismatch = Rejection::PaymentMismatch {
-        told: told.amount,
-        total,
-    };
-    Err(refused(told, mismatch.into()))
 }
 
 /// A wrong sum is somebody's mistake or crime and must be looked at; the rest passes by itself.
@@ -162,21 +129,6 @@ fn refused(told: Told, refusal: Refusal) -> Problem {
         );
     }
     refusal.into()
-}
-
-/// Money that came a day and more after everything was over. Only a person can tell what it is for.
-fn too_late(told: Told) -> Problem {
-    tracing::error!(
-        order.id = %told.order,
-        attempt.id = %told.attempt,
-        "money was taken for an order that was settled long ago; give it back at the provider by hand"
-    );
-    Problem::new(
-        StatusCode::CONFLICT,
-        "payment_too_late",
-        "Too late to settle",
-        "the order was settled long ago without this money; it is to be given back by hand",
-    )
 }
 
 fn the_one_header<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, SignatureError> {

@@ -11,8 +11,8 @@ use layby::actors::message::{
     PaymentReply, PlaceOrder, ProductAct, Refusal, Shipment, StartPayment, Viewer,
 };
 use layby::actors::{
-    self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, Reload,
-    RunningEngine,
+    self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, RecallOrders,
+    Reload, RunningEngine, StoredOrders,
 };
 use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
@@ -23,6 +23,7 @@ use layby::domain::{
 };
 use layby::gateways::payment::{self, Charge, PaymentProvider, Unclear};
 use layby::persistence::database::{self, Database};
+use layby::persistence::following::Progress;
 use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
 use layby::persistence::projection::{self, Projection};
 use parking_lot::Mutex;
@@ -368,13 +369,12 @@ impl Stage {
         database.migrate().await.expect("tables");
         let live = database.load_live(Timestamp::ZERO).await.expect("read");
         let reader = journal.reader(live.position).expect("a reader");
-        let projection =
-            Projection::start(reader, database.clone(), projection::PACE).expect("a projection");
+        let progress = Progress::new(live.position);
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
         let (notices, heard) = mpsc::channel(16);
         let projected = || {
-            let progress = projection.progress().clone();
+            let progress = progress.clone();
             Box::new(move || progress.position())
         };
         let running = actors::start(EngineParts {
@@ -392,11 +392,15 @@ impl Stage {
                 ..EngineOptions::default()
             },
             reload: reload(database.clone()),
+            recall: recall(database.clone()),
             projected: projected(),
             followed: projected(),
             on_failure: Box::new(|error| panic!("the engine failed: {error}")),
         })
+        .await
         .expect("an engine");
+        let projection = Projection::start(reader, progress, database.clone(), projection::PACE)
+            .expect("a projection");
         let engine = running.link().connect();
         Self {
             running,
@@ -600,6 +604,17 @@ impl Stage {
             .actor_crashes
             .load(Ordering::Relaxed)
     }
+}
+
+fn recall(database: Database) -> RecallOrders {
+    Arc::new(move |wanted| {
+        let database = database.clone();
+        async move {
+            let (position, orders) = database.orders_by_id(wanted).await?;
+            Ok(StoredOrders { position, orders })
+        }
+        .boxed()
+    })
 }
 
 fn reload(database: Database) -> Reload {

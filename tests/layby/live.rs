@@ -223,7 +223,7 @@ fn a_hold_that_ends_is_told_to_its_buyer(store: Store) {
 
 #[test]
 fn more_than_a_stream_tells_becomes_one_word() {
-    let shop = Shop::open(Store::Sqlite);
+    let shop = Shop::open_with(Store::Sqlite, &["--open-orders-max", "0"]);
     let lamp = shop.product(Sale::of(1_000));
     let alice = shop.buyer();
     for _ in 0..65 {

@@ -19,9 +19,22 @@ pub enum Command {
         order: OrderId,
         viewer: Viewer,
     },
-    /// The orders of a buyer that are still in memory; older ones are in SQL.
+    /// The newest orders of a buyer that are still in memory; older ones are in SQL.
     ReadOrders {
         buyer: BuyerId,
+        /// Only orders placed before this record.
+        before: u64,
+        limit: usize,
+    },
+    /// The orders of a buyer to which something is still to happen, the oldest first; at most `limit`.
+    ReadOpenOrders {
+        buyer: BuyerId,
+        limit: usize,
+    },
+    /// The order that a request of the buyer has made, if it has and its key is still kept.
+    ReadPlaced {
+        buyer: BuyerId,
+        key: KeyHash,
     },
     ChangeProduct {
         product: ProductId,
@@ -94,6 +107,36 @@ pub enum Command {
     /// Makes the actor of a product panic with its state half changed, to prove that it is rebuilt.
     #[doc(hidden)]
     BreakProduct(ProductId),
+}
+
+impl Command {
+    /// The order that it is about, if that must have been placed before.
+    pub(crate) fn order(&self) -> Option<OrderId> {
+        match self {
+            Self::StartPayment(start) => Some(start.order),
+            Self::CancelOrder { order, .. }
+            | Self::ReadOrder { order, .. }
+            | Self::SettlePayment { order, .. }
+            | Self::DeferPayment { order, .. }
+            | Self::RepeatCharge { order, .. }
+            | Self::RecordRefund { order, .. }
+            | Self::DeferRefund { order }
+            | Self::ShipOrder { order, .. }
+            | Self::DeliverOrder { order, .. }
+            | Self::RequestReturn { order, .. }
+            | Self::AcceptReturn { order, .. } => Some(*order),
+            Self::PlaceOrder(_)
+            | Self::ReadOrders { .. }
+            | Self::ReadOpenOrders { .. }
+            | Self::ReadPlaced { .. }
+            | Self::ChangeProduct { .. }
+            | Self::JoinWaitlist { .. }
+            | Self::LeaveWaitlist { .. }
+            | Self::ReadWaitlists { .. }
+            | Self::NoteProvider { .. }
+            | Self::BreakProduct(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -217,14 +260,27 @@ pub enum Refusal {
     },
     /// SQL has been away for so long that the journal's budget is spent; no new holds.
     JournalFull,
+    /// The orders at rest that are kept for the repeat of requests take all the memory that they may; no new holds.
+    MemoryFull,
     /// The journal failed: nothing can be promised any more.
     JournalFailed,
     /// The actor concerned crashed and is being rebuilt.
     Recovering,
+    /// More commands wait for orders from SQL than the engine keeps waiting.
+    RecallsBusy,
+    /// The order is in SQL alone, and SQL does not answer or is older than it was.
+    OrdersUnavailable,
     ShuttingDown,
 }
 
 pub type Answer = Result<Reply, Refusal>;
+
+/// A command on its way to the core, and who is to be answered.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) command: Command,
+    pub(crate) reply_to: ReplyTo,
+}
 
 /// Which requester waits for an answer: a slot in the lane of one HTTP worker, or nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::board::Board;
-use super::inbox::{Counters, Envelope, Shared};
+use super::inbox::{Counters, Shared};
 use super::lane::{Lane, Port};
 use super::watch::Watch;
 use crate::actors::core::message::{
-    Answer, Command, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply, ReplyTo,
-    Shipment, StartPayment, Viewer,
+    Answer, Command, Envelope, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply,
+    ReplyTo, Shipment, StartPayment, Viewer,
 };
 use crate::domain::{
-    AdminMark, AttemptId, BuyerId, Money, Order, OrderId, PaymentOutcome, ProductId, Quantity,
-    Rejection, Snapshot, Timestamp,
+    AdminMark, AttemptId, BuyerId, KeyHash, Money, Order, OrderId, PaymentOutcome, ProductId,
+    Quantity, Rejection, Snapshot, Timestamp,
 };
 
 /// A cheap handle that any thread may connect with.
@@ -164,12 +164,32 @@ impl Engine {
         expect_order(self.ask(Command::ReadOrder { order, viewer }).await)
     }
 
-    /// The buyer's orders that are still in memory, in no particular order.
-    pub async fn orders(&self, buyer: BuyerId) -> Result<Vec<Order>, Refusal> {
-        match self.ask(Command::ReadOrders { buyer }).await? {
-            Reply::Orders(orders) => Ok(orders),
-            _ => Err(Refusal::Recovering),
-        }
+    /// The buyer's newest orders that are still in memory, placed before a record, the newest first.
+    pub async fn orders(
+        &self,
+        buyer: BuyerId,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<Order>, Refusal> {
+        expect_orders(
+            self.ask(Command::ReadOrders {
+                buyer,
+                before,
+                limit,
+            })
+            .await,
+        )
+    }
+
+    /// The buyer's orders to which something is still to happen, the oldest first.
+    pub async fn open_orders(&self, buyer: BuyerId, limit: usize) -> Result<Vec<Order>, Refusal> {
+        expect_orders(self.ask(Command::ReadOpenOrders { buyer, limit }).await)
+    }
+
+    /// The order that a request has made, if it has and its key is still kept.
+    pub async fn placed(&self, buyer: BuyerId, key: KeyHash) -> Result<Option<Order>, Refusal> {
+        let placed = expect_orders(self.ask(Command::ReadPlaced { buyer, key }).await)?;
+        Ok(placed.into_iter().next())
     }
 
     /// Tells from now on what happens to a buyer. Read what there is afterwards, and nothing is missed.
@@ -293,6 +313,13 @@ impl Engine {
 fn expect_order(answer: Answer) -> Result<Box<Order>, Refusal> {
     match answer? {
         Reply::Order(order) => Ok(order),
+        _ => Err(Refusal::Recovering),
+    }
+}
+
+fn expect_orders(answer: Answer) -> Result<Vec<Order>, Refusal> {
+    match answer? {
+        Reply::Orders(orders) => Ok(orders),
         _ => Err(Refusal::Recovering),
     }
 }

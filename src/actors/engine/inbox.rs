@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::board::Board;
 use super::lane::Lane;
 use super::watch::Watchers;
-use crate::actors::core::message::{Command, Refusal, ReplyTo};
+use crate::actors::core::message::{Envelope, Refusal};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
@@ -52,12 +52,6 @@ pub struct Counters {
     pub refused_overloaded: AtomicU64,
     pub actor_crashes: AtomicU64,
     pub holds_expired_late_us_max: AtomicU64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Envelope {
-    pub(crate) command: Command,
-    pub(crate) reply_to: ReplyTo,
 }
 
 impl Shared {

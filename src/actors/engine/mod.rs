@@ -3,7 +3,8 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `handle` | the handle that everybody else speaks to |
-//! | `actor` | the engine's thread, an actix actor: takes turns, owns the journal, releases what is durable |
+//! | `actor` | the engine's thread, an actix actor: takes turns of the core, keeps its timers |
+//! | `outlet` | where what a turn promised goes |
 //! | `inbox` | what the engine's thread and its clients share |
 //! | `board` | what is durable about each product, readable from every thread |
 //! | `lane` | the way back: answers in batches, one wake-up a worker |
@@ -15,14 +16,15 @@ mod board;
 mod handle;
 mod inbox;
 mod lane;
+mod outlet;
 mod startup;
 mod watch;
 
-pub use actor::EngineFailure;
+pub use actor::RecallOrders;
 pub use board::{Board, Listing, Lookout};
 pub use handle::{Engine, EngineLink};
 pub use inbox::Counters;
 pub use startup::{
-    EngineOptions, EngineParts, LiveState, Reload, RunningEngine, StartError, replay_state, start,
+    EngineOptions, EngineParts, Reload, RunningEngine, StartError, replay_state, start,
 };
 pub use watch::{Notice, Watch};

@@ -1,37 +1,28 @@
 //! Bringing an engine to life: the state as SQL has it, the journal after it, then the threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Arbiter};
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::actor::{
-    Close, EffectSink, EngineActor, EngineFailure, HostLimits, HostParts, Rebuild, said_by,
-};
+use super::actor::{Close, EngineActor, EngineActorParts, Rebuild, RecallOrders};
 use super::board::Board;
 use super::handle::EngineLink;
 use super::inbox::Shared;
+use super::outlet::{EffectSink, EngineOutlet};
 use crate::actors::core::breaker::BreakerOptions;
-use crate::actors::core::cell::{Cell, CellLimits};
+use crate::actors::core::cell::{Cell, CellLimits, PersonLimits};
+use crate::actors::core::machine::{Core, CoreLimits, EngineFailure};
+use crate::actors::core::recall::StoredOrders;
+use crate::actors::core::replay::{LiveState, ReplayError, replay};
 use crate::actors::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::calendar::Calendar;
 use crate::clock::Clock;
-use crate::domain::{Order, Product, Span};
+use crate::domain::{OrderId, Span};
 use crate::gateways::payment::{Notice, PaymentProvider};
-use crate::persistence::codec::{self, CodecError};
-use crate::persistence::journal::{
-    Journal, JournalError, JournalReader, Position, ReadError, Records,
-};
-
-/// Live state as of a position of the journal.
-#[derive(Debug)]
-pub struct LiveState {
-    pub position: Position,
-    pub products: Vec<Product>,
-    pub orders: Vec<Order>,
-}
+use crate::persistence::journal::{Journal, JournalError, JournalReader, Position, ReadError};
 
 /// Reads live state from SQL again, to rebuild crashed actors.
 pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<LiveState>> + Send + Sync>;
@@ -45,6 +36,9 @@ pub struct EngineOptions {
     /// Bytes of journal that SQL may lag behind before new holds are refused.
     pub journal_budget_bytes: u64,
     pub keep_settled: Span,
+    /// Memory for orders at rest, which are kept for so long; beyond it new holds are refused.
+    pub settled_memory_bytes: u64,
+    pub person: PersonLimits,
     /// How long units are kept for somebody on the waitlist.
     pub offer_ttl: Span,
     pub payment_times: PaymentTimes,
@@ -60,6 +54,8 @@ impl Default for EngineOptions {
             payments_pending_max: 65_536,
             journal_budget_bytes: 8 << 30,
             keep_settled: Span::from_secs(86_400),
+            settled_memory_bytes: 2 << 30,
+            person: PersonLimits::default(),
             offer_ttl: Span::from_secs(120),
             payment_times: PaymentTimes::default(),
             payment_calls_max: 64,
@@ -67,6 +63,9 @@ impl Default for EngineOptions {
         }
     }
 }
+
+/// About what an order at rest takes with all that leads to it.
+const ORDER_AT_REST_BYTES: u64 = 512;
 
 /// Everything an engine is made of.
 pub struct EngineParts {
@@ -79,6 +78,8 @@ pub struct EngineParts {
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
     pub reload: Reload,
+    /// Reads orders that have left memory, in one snapshot.
+    pub recall: RecallOrders,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
     /// How far everybody has followed who needs the journal: SQL, and those behind it.
@@ -102,14 +103,10 @@ pub enum StartError {
          Acknowledged orders are missing from the journal; restore the journal that belongs to this database"
     )]
     SqlAhead { sql: Position, journal: Position },
-    #[error("record {position} of the journal cannot be read: {source}")]
-    Codec {
-        position: Position,
-        source: CodecError,
-    },
-    /// The checksum is right, so an earlier release wrote it, or somebody did by hand.
-    #[error("record {position} of the journal breaks the rules: {rule}")]
-    Impossible { position: Position, rule: String },
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error("the replay of the journal did not come to its end")]
+    Interrupted,
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -143,17 +140,22 @@ impl RunningEngine {
     }
 }
 
-/// Replays the journal over the live state and starts the engine's threads.
-pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
+/// Replays the journal over the live state and starts the engine's threads. SQL must stay as it was when the live state
+/// was read, until this returns.
+pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let options = parts.options;
-    let mut reader = reader_after(parts.live.position, parts.journal.as_ref())?;
+    let loaded_at = parts.live.position;
+    let reader = reader_after(loaded_at, parts.journal.as_ref())?;
     let journal_end = parts.journal.position();
     let limits = CellLimits {
         payments_pending_max: options.payments_pending_max,
         offer_ttl: options.offer_ttl,
+        person: options.person,
     };
-    let mut cell =
-        replay(parts.live, reader.as_mut(), journal_end, limits)?.with_calendar(parts.calendar);
+    let recall = Arc::clone(&parts.recall);
+    let mut cell = replay_elsewhere(parts.live, reader, journal_end, limits, recall)
+        .await?
+        .with_calendar(parts.calendar);
     cell.set_breaker(options.breaker);
 
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
@@ -167,22 +169,25 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         link.clone(),
         (options.payment_times, options.payment_calls_max),
     );
-    let host = HostParts {
+    let core_limits = CoreLimits {
+        journal_budget_bytes: options.journal_budget_bytes,
+        due_per_turn_max: 2_000,
+        keep_settled: options.keep_settled,
+        at_rest_max: usize::try_from(options.settled_memory_bytes / ORDER_AT_REST_BYTES)
+            .unwrap_or(usize::MAX),
+    };
+    let engine = EngineActorParts {
         shared: Arc::clone(&shared),
-        cell,
-        journal: parts.journal,
-        effect_sink: effect_sink(payments),
-        rebuild: rebuilder(parts.reload, limits),
+        core: Core::new(cell, parts.journal, loaded_at, core_limits),
+        outlet: EngineOutlet::new(Arc::clone(&shared), effect_sink(payments)),
+        rebuild: rebuilder(parts.reload, Arc::clone(&parts.recall), limits),
+        recall: parts.recall,
         projected: parts.projected,
         followed: parts.followed,
         on_failure: parts.on_failure,
-        limits: HostLimits {
-            journal_budget_bytes: options.journal_budget_bytes,
-            due_per_turn_max: 2_000,
-            keep_settled: options.keep_settled,
-        },
     };
-    let actor = EngineActor::start_in_arbiter(&engine_thread.handle(), |_| EngineActor::new(host));
+    let actor =
+        EngineActor::start_in_arbiter(&engine_thread.handle(), |_| EngineActor::new(engine));
     shared.attach(actor.clone().recipient());
     Ok(RunningEngine {
         link,
@@ -207,13 +212,15 @@ fn fill_board(board: &Board, cell: &Cell) {
     }
 }
 
-/// Folds the journal into live state, through the record given, and gives it back for whoever compares it.
+/// Folds the journal into live state, through the record given, for whoever compares it. The reader may be read on from
+/// there.
 pub fn replay_state(
     live: LiveState,
     reader: &mut dyn JournalReader,
     through: Position,
-) -> Result<LiveState, StartError> {
-    let cell = replay(live, reader, through, CellLimits::default())?;
+    ask: &mut dyn FnMut(Vec<OrderId>) -> anyhow::Result<StoredOrders>,
+) -> Result<LiveState, ReplayError> {
+    let cell = replay(live, reader, through, CellLimits::default(), ask)?;
     Ok(LiveState {
         position: through,
         products: cell.products().cloned().collect(),
@@ -232,36 +239,23 @@ fn reader_after(
     Ok(journal.reader(sql)?)
 }
 
-/// Records that the live state has already are skipped.
-fn replay(
+/// On a thread that may block: a replay works for long, and waits for SQL now and then.
+async fn replay_elsewhere(
     live: LiveState,
-    reader: &mut dyn JournalReader,
+    mut reader: Box<dyn JournalReader>,
     through: Position,
     limits: CellLimits,
+    recall: RecallOrders,
 ) -> Result<Cell, StartError> {
-    const RECORDS_AT_ONCE: usize = 10_000;
-    let base = live.position;
-    let mut cell = Cell::restore(live.products, live.orders, limits);
-    let mut records = Records::new();
-    // Not a record past `through` is taken from the reader: it may be read on from there.
-    while reader.position() < through {
-        let wanted = through.get() - reader.position().get();
-        let records_max =
-            usize::try_from(wanted).map_or(RECORDS_AT_ONCE, |it| it.min(RECORDS_AT_ONCE));
-        if reader.next_batch(records_max, &mut records)? == 0 {
-            break;
-        }
-        for (position, record) in records.iter().filter(|(position, _)| *position > base) {
-            let event =
-                codec::decode(record).map_err(|source| StartError::Codec { position, source })?;
-            let applied = catch_unwind(AssertUnwindSafe(|| cell.apply(position.get(), &event)));
-            applied.map_err(|panic| StartError::Impossible {
-                position,
-                rule: said_by(panic.as_ref()),
-            })?;
-        }
+    let runtime = Handle::current();
+    let replayed = tokio::task::spawn_blocking(move || {
+        let mut ask = |wanted| runtime.block_on(recall(wanted));
+        replay(live, reader.as_mut(), through, limits, &mut ask)
+    });
+    match replayed.await {
+        Ok(cell) => Ok(cell?),
+        Err(_panic_or_shutdown) => Err(StartError::Interrupted),
     }
-    Ok(cell)
 }
 
 fn start_payments(
@@ -285,15 +279,13 @@ fn effect_sink(payments: Addr<PaymentActor>) -> EffectSink {
     })
 }
 
-/// Reads and replays on a thread that may block; the engine goes on meanwhile.
-fn rebuilder(reload: Reload, limits: CellLimits) -> Rebuild {
-    Box::new(move |mut reader, through| {
-        let reload = Arc::clone(&reload);
+/// Reads and replays anew; the engine goes on meanwhile.
+fn rebuilder(reload: Reload, recall: RecallOrders, limits: CellLimits) -> Rebuild {
+    Box::new(move |reader, through| {
+        let (reload, recall) = (Arc::clone(&reload), Arc::clone(&recall));
         Box::pin(async move {
             let live = reload().await?;
-            let cell =
-                tokio::task::spawn_blocking(move || replay(live, reader.as_mut(), through, limits));
-            Ok(cell.await??)
+            Ok(replay_elsewhere(live, reader, through, limits, recall).await?)
         })
     })
 }

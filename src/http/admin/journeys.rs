@@ -12,8 +12,7 @@ use crate::domain::{OrderId, Posting, ProductId};
 use crate::http::extract::Staff;
 use crate::http::problem::Problem;
 use crate::http::words::{bucket_word, rfc3339, uuid_of};
-use crate::http::{get_or_head, ids, method_not_allowed, orders};
-use crate::persistence::database::Database;
+use crate::http::{get_or_head, ids, method_not_allowed};
 use crate::persistence::journey::{Journeys, Movement, Step, Units};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -139,11 +138,10 @@ pub async fn of_order(
     _: Staff,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     journeys: Data<Journeys>,
 ) -> Result<Json<OrderJourney>, Problem> {
     let id = OrderId::new(ids::parse(&id, "order")?);
-    let order = orders::find(&engine, &database, id, Viewer::Shop).await?;
+    let order = engine.order(id, Viewer::Shop).await?;
     let journey = journeys.of_order(&order).await?;
     Ok(Json(OrderJourney {
         order_id: uuid_of(id.get()),

@@ -12,7 +12,7 @@ use crate::accounts::fields::one_line;
 use crate::accounts::token::Role;
 use crate::actors::Engine;
 use crate::actors::message::{Shipment, Viewer};
-use crate::domain::{BuyerId, Order, OrderId, ProductId, Timestamp};
+use crate::domain::{BuyerId, Order, OrderId, ProductId};
 use crate::http::extract::{JsonBody, Staff};
 use crate::http::problem::{Fields, Problem};
 use crate::http::wire::{OrderView, Page, PageQuery};
@@ -122,10 +122,9 @@ pub async fn read(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
-    let order = orders::find(&engine, &database, order_id(&id)?, Viewer::Shop).await?;
+    let order = engine.order(order_id(&id)?, Viewer::Shop).await?;
     view(staff, &accounts, &order).await
 }
 
@@ -144,18 +143,14 @@ pub async fn ship(
     id: Path<String>,
     body: JsonBody<NewShipment>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
     let id = order_id(&id)?;
     let shipment = body.0.checked()?;
-    let shipped = engine
-        .ship_order(id, shipment.clone(), Some(super::mark_of(staff)))
-        .await;
-    let order = orders::done_long_ago(shipped, &database, id, Viewer::Shop, |order| {
-        order.decide_shipment(&shipment.carrier, &shipment.tracking_number)
-    });
-    view(staff, &accounts, &*order.await?).await
+    let order = engine
+        .ship_order(id, shipment, Some(super::mark_of(staff)))
+        .await?;
+    view(staff, &accounts, &order).await
 }
 
 /// The order has arrived: from now until the end of the next day of the shop it may be sent back.
@@ -168,15 +163,13 @@ pub async fn deliver(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
     let id = order_id(&id)?;
-    let delivered = engine.deliver_order(id, Some(super::mark_of(staff))).await;
-    let order = orders::done_long_ago(delivered, &database, id, Viewer::Shop, |order| {
-        order.decide_delivery(Timestamp::MAX)
-    });
-    view(staff, &accounts, &*order.await?).await
+    let order = engine
+        .deliver_order(id, Some(super::mark_of(staff)))
+        .await?;
+    view(staff, &accounts, &order).await
 }
 
 /// The goods are back: the money goes back at once, the units a day after the return was asked for.
@@ -189,14 +182,10 @@ pub async fn accept_return(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
-    database: Data<Database>,
     accounts: Data<Accounts>,
 ) -> Result<Json<OrderView>, Problem> {
     let id = order_id(&id)?;
-    let accepted = engine.accept_return(id, super::mark_of(staff)).await;
-    let viewer = Viewer::Shop;
-    let decide = Order::decide_return_acceptance;
-    let order = orders::done_long_ago(accepted, &database, id, viewer, decide).await?;
+    let order = engine.accept_return(id, super::mark_of(staff)).await?;
     view(staff, &accounts, &order).await
 }
 

@@ -102,14 +102,12 @@ impl Feed {
     }
 }
 
-/// What a page must know to begin with: the orders to which something can still happen, oldest first.
-pub(super) fn push_orders(events: &mut Events, mut orders: Vec<Order>) {
-    orders.retain(|order| !order.is_settled());
+/// What a page must know to begin with: the orders to which something is still to happen, oldest first.
+pub(super) fn push_orders(events: &mut Events, orders: &[Order]) {
     if orders.len() > Watch::NOTICES_MAX {
         return push_notice(events, &Notice::Resync);
     }
-    orders.sort_unstable_by_key(|order| order.sequence);
-    for order in &orders {
+    for order in orders {
         events.push("order", &OrderView::view(order));
     }
 }

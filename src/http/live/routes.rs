@@ -9,7 +9,7 @@ use super::feed::{self, Audience, Feed};
 use super::hub::{self, Hub};
 use super::stream::{Pass, Plan};
 use crate::accounts::token::Role;
-use crate::actors::Engine;
+use crate::actors::{Engine, Watch};
 use crate::domain::{BuyerId, ProductId};
 use crate::http::extract::{Caller, Staff, bearer_token};
 use crate::http::problem::Problem;
@@ -104,9 +104,10 @@ pub async fn events(
     let permit = hub.admit(Some(caller.id))?;
     // In this order: what happens in between is told twice rather than not at all.
     let watch = engine.watch(caller.id);
-    let orders = engine.orders(caller.id).await?;
+    let orders = engine.open_orders(caller.id, Watch::NOTICES_MAX + 1);
+    let orders = orders.await?;
     let mut opening = Events::opening();
-    feed::push_orders(&mut opening, orders);
+    feed::push_orders(&mut opening, &orders);
     feed::push_places(&mut opening, &engine.waitlists(caller.id).await?);
     let plan = Plan {
         feed: Feed::Own(watch),

@@ -311,9 +311,21 @@ impl From<Refusal> for Problem {
                 "database_behind",
                 "the database has been away too long; no new holds until it is back",
             ),
+            Refusal::MemoryFull => busy(
+                "memory_full",
+                "the orders of the last day fill the memory that they may take; no new holds until some are older",
+            ),
             Refusal::JournalFailed => busy(
                 "journal_failed",
                 "the journal failed; nothing is promised until a restart",
+            ),
+            Refusal::RecallsBusy => busy(
+                "overloaded",
+                "more requests wait for older orders than are admitted",
+            ),
+            Refusal::OrdersUnavailable => busy(
+                "temporarily_unavailable",
+                "older orders are in the database, which does not answer; try again",
             ),
             Refusal::Recovering => busy("recovering", "this part is being rebuilt; try again"),
             Refusal::ShuttingDown => busy("shutting_down", "the server is shutting down"),

@@ -20,6 +20,8 @@ impl From<Rejection> for Problem {
             | Rejection::Closed(_)
             | Rejection::LimitReached { .. }
             | Rejection::CurrencyMismatch
+            | Rejection::TooManyOpenOrders { .. }
+            | Rejection::TooManyEndedHolds { .. }
             | Rejection::StillAvailable { .. }
             | Rejection::AlreadyWaiting { .. }
             | Rejection::WaitlistFull { .. }
@@ -102,6 +104,28 @@ fn buying(rejection: Rejection) -> Problem {
             "order_id",
             live_order.map_or(Fact::Nothing, |order| Fact::Id(order.get())),
         ),
+        Rejection::TooManyOpenOrders {
+            orders_max,
+            retry_after,
+        } => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_open_orders",
+            "Too many open orders",
+            format!("you hold {orders_max} orders that are not paid; pay or cancel one first"),
+        )
+        .with("orders_max", orders_max)
+        .retry_after(retry_after.as_secs_ceil()),
+        Rejection::TooManyEndedHolds {
+            holds_max,
+            retry_after,
+        } => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_ended_holds",
+            "Too many holds given up",
+            format!("{holds_max} of your holds ended unpaid within an hour; wait a little"),
+        )
+        .with("holds_max", holds_max)
+        .retry_after(retry_after.as_secs_ceil()),
         Rejection::HoldExpired { deadline } => Problem::conflict(
             "hold_expired",
             "The hold is over",

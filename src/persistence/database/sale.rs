@@ -101,7 +101,7 @@ async fn waiting_in(
     let rows = sqlx::query(
         "SELECT id
          FROM orders
-         WHERE standing = 0
+         WHERE standing IN (0, 3)
            AND state = ?
            AND changed_at <= ?
          ORDER BY placed_at

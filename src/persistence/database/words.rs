@@ -65,20 +65,24 @@ words!(restock_word, restock_to, RestockTo, "a target of restocks", {
 /// What start-up has to know of an order, as a number with an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
-    /// Something may still happen to it.
+    /// Something may still happen to it by itself.
     Open,
     Settled,
     /// Settled, and its units count against the limit of the buyer for good.
     SettledInHand,
+    /// Bought, and nothing happens to it unless somebody acts: ships it, or takes it back. Rows from before there was
+    /// this standing say `Open`.
+    Resting,
 }
 
 impl Standing {
     pub(super) fn of(order: &Order) -> Self {
         let in_hand = order.bucket().is_some_and(|bucket| bucket.is_in_hand());
-        match (order.is_settled(), in_hand) {
-            (false, _) => Self::Open,
-            (true, false) => Self::Settled,
-            (true, true) => Self::SettledInHand,
+        match (order.is_at_rest(), order.is_final(), in_hand) {
+            (true, true, false) => Self::Settled,
+            (true, true, true) => Self::SettledInHand,
+            (true, false, true) => Self::Resting,
+            (true, false, false) | (false, _, _) => Self::Open,
         }
     }
 
@@ -87,6 +91,7 @@ impl Standing {
             Self::Open => 0,
             Self::Settled => 1,
             Self::SettledInHand => 2,
+            Self::Resting => 3,
         }
     }
 }

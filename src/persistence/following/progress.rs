@@ -51,7 +51,7 @@ pub struct Ended {
 }
 
 impl Progress {
-    pub(crate) fn new(position: Position) -> Self {
+    pub fn new(position: Position) -> Self {
         let standing = Standing {
             position,
             ended: false,

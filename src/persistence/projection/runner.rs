@@ -29,13 +29,13 @@ pub type StopReason = following::StopReason<ProjectError>;
 pub struct Projection(Follower<ProjectError>);
 
 impl Projection {
-    /// Follows `reader`, which must begin where SQL stands (see [`Database::position`]).
+    /// Follows `reader`, which must begin where `progress` and SQL stand (see [`Database::position`]).
     pub fn start(
         reader: Box<dyn JournalReader>,
+        progress: Progress,
         database: Database,
         pace: Options,
     ) -> Result<Self, StopReason> {
-        let progress = Progress::new(reader.position());
         let projecting = Projecting {
             database,
             projector: None,

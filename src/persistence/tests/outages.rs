@@ -11,6 +11,7 @@ use crate::domain::Timestamp;
 use crate::persistence::codec;
 use crate::persistence::database::{Database, diff, verify_books};
 use crate::persistence::following::Options;
+use crate::persistence::following::Progress;
 use crate::persistence::journal::{Batch, Journal, MemoryJournal, Position};
 use crate::persistence::projection::{PACE, Projection, StopReason};
 
@@ -40,7 +41,8 @@ fn append(journal: &mut MemoryJournal, shop: &Shop, from: usize, to: usize) {
 async fn start(journal: &MemoryJournal, database: &Database) -> Projection {
     let position = database.position().await.expect("a position");
     let reader = journal.reader(position).expect("a reader");
-    Projection::start(reader, database.clone(), impatient()).expect("a projection")
+    let progress = Progress::new(reader.position());
+    Projection::start(reader, progress, database.clone(), impatient()).expect("a projection")
 }
 
 async fn wait_for(projection: &Projection, records: usize) {

@@ -13,7 +13,7 @@ mod settle;
 mod tests;
 mod waitlist;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::actors::core::breaker::{Breaker, BreakerOptions};
@@ -27,8 +27,8 @@ use smallvec::SmallVec;
 
 use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
-    AttemptId, Bucket, BuyerId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting,
-    Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
+    AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Order, OrderChange, OrderId, OrderPlaced,
+    Posting, Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
 };
 
 /// How many buyers' slices there are; the low byte of an order id names one of them.
@@ -52,6 +52,10 @@ pub(crate) struct Cell {
     broken_products: IdMap<ProductId, ()>,
     broken_shards: [bool; SHARDS],
     payments_pending: usize,
+    /// Orders that have come to rest, and when: the first to come is the first to be forgotten.
+    at_rest: VecDeque<(Timestamp, OrderId)>,
+    /// Orders at rest that somebody has asked for again, and when.
+    recalled: VecDeque<(Timestamp, OrderId)>,
     limits: CellLimits,
     /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
     breaker: Breaker,
@@ -65,6 +69,32 @@ pub(crate) struct CellLimits {
     pub(crate) payments_pending_max: usize,
     /// How long units are kept for somebody on the waitlist.
     pub(crate) offer_ttl: Span,
+    pub(crate) person: PersonLimits,
+}
+
+/// What one person may do, so that nobody ties up a sale; 0 means no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PersonLimits {
+    /// Orders with a live hold at the same time.
+    pub open_orders_max: usize,
+    /// Holds that ended unpaid within an hour, cancelled or expired.
+    pub ended_holds_max: usize,
+}
+
+impl PersonLimits {
+    pub const NONE: Self = Self {
+        open_orders_max: 0,
+        ended_holds_max: 0,
+    };
+}
+
+impl Default for PersonLimits {
+    fn default() -> Self {
+        Self {
+            open_orders_max: 50,
+            ended_holds_max: 120,
+        }
+    }
 }
 
 impl Cell {
@@ -80,6 +110,8 @@ impl Cell {
             broken_products: IdMap::default(),
             broken_shards: [false; SHARDS],
             payments_pending: 0,
+            at_rest: VecDeque::new(),
+            recalled: VecDeque::new(),
             limits,
             breaker: Breaker::new(BreakerOptions::default()),
             latest_stamp: Timestamp::ZERO,
@@ -104,6 +136,7 @@ impl Cell {
             cell.latest_stamp = cell.latest_stamp.max(order.changed_at);
             cell.insert(order);
         }
+        cell.at_rest.make_contiguous().sort_unstable();
         cell.note_waitlists();
         cell
     }
@@ -128,7 +161,13 @@ impl Cell {
             Command::ReadOrder { order, viewer } => self
                 .touch_order(order, viewer, turn)
                 .map(|order| Reply::Order(Box::new(order.clone()))),
-            Command::ReadOrders { buyer } => self.read_orders(buyer, turn),
+            Command::ReadOrders {
+                buyer,
+                before,
+                limit,
+            } => self.read_orders(buyer, before, limit, turn),
+            Command::ReadOpenOrders { buyer, limit } => self.read_open_orders(buyer, limit, turn),
+            Command::ReadPlaced { buyer, key } => self.read_placed(buyer, key),
             Command::ChangeProduct { product, mark, act } => {
                 self.change_product(product, mark, act, turn)
             }
@@ -229,6 +268,15 @@ impl Cell {
         self.shards.iter().flat_map(OrderActor::iter)
     }
 
+    /// Orders at rest in memory, those counted twice that have changed at rest.
+    pub(crate) fn at_rest_len(&self) -> usize {
+        self.at_rest.len()
+    }
+
+    pub(crate) fn has_order(&self, id: OrderId) -> bool {
+        self.order(id).is_some()
+    }
+
     /// The order, unless it is out of service: its state may be half changed.
     pub(crate) fn sound_order(&self, id: OrderId) -> Option<&Order> {
         self.order(id).filter(|_| !self.is_broken(id))
@@ -253,9 +301,69 @@ impl Cell {
         self.latest_stamp
     }
 
-    /// Forgets the settled orders of one shard; called for one shard after the other.
-    pub(crate) fn forget_settled(&mut self, shard: usize, before: Timestamp) {
-        self.shards[shard % SHARDS].forget_settled(before);
+    /// The order that a command is about, if it is not in memory: only SQL can tell whether there is such an order.
+    pub(crate) fn forgotten_order(&self, command: &Command) -> Option<OrderId> {
+        let id = command.order()?;
+        (self.order(id).is_none() && !self.is_broken(id)).then_some(id)
+    }
+
+    /// Takes back an order that had been forgotten, as SQL has it. It stays for a while, or for as long as something
+    /// happens to it.
+    pub(crate) fn admit(&mut self, order: Order, now: Timestamp) {
+        let id = order.id;
+        if self.order(id).is_none() && !self.is_broken(id) {
+            self.insert(order);
+            self.recalled.push_back((now, id));
+        }
+    }
+
+    /// Forgets orders at rest: those that changed last before `kept_since`, at most `orders_max` of them, and those that
+    /// were asked for again and are not needed any more. Only what SQL has is forgotten: changes up to `in_sql_through`.
+    /// Says how many.
+    pub(crate) fn forget_at_rest(
+        &mut self,
+        in_sql_through: Timestamp,
+        kept_since: Timestamp,
+        orders_max: usize,
+    ) -> usize {
+        let before = in_sql_through.min(kept_since);
+        let mut forgotten = 0;
+        while let Some((at, id)) = self.at_rest.front().copied().filter(|it| it.0 < before) {
+            if forgotten == orders_max {
+                break;
+            }
+            self.at_rest.pop_front();
+            // It may have changed since, and then stands in the list once more.
+            let is_due = |order: &&Order| order.changed_at == at && order.is_at_rest();
+            if self.sound_order(id).filter(is_due).is_some() {
+                self.shard_mut(id).remove(id);
+                forgotten += 1;
+            }
+        }
+        forgotten
+    }
+
+    /// Forgets orders that were asked for again before an instant, if nothing has come of it.
+    pub(crate) fn forget_recalled(
+        &mut self,
+        asked_before: Timestamp,
+        kept_since: Timestamp,
+    ) -> usize {
+        let mut forgotten = 0;
+        while let Some((_, id)) = self
+            .recalled
+            .front()
+            .copied()
+            .filter(|it| it.0 < asked_before)
+        {
+            self.recalled.pop_front();
+            let is_as_it_was = |order: &&Order| order.changed_at < kept_since && order.is_at_rest();
+            if self.sound_order(id).filter(is_as_it_was).is_some() {
+                self.shard_mut(id).remove(id);
+                forgotten += 1;
+            }
+        }
+        forgotten
     }
 
     // -- what has happened ---------------------------------------------------------------------------------------
@@ -350,6 +458,9 @@ impl Cell {
         if let Some(due) = moved.due_after {
             self.due.insert((due, id));
         }
+        if moved.is_at_rest {
+            self.at_rest.push_back((at, id));
+        }
     }
 
     /// Takes in an order, live or not, whose units are already booked.
@@ -357,6 +468,9 @@ impl Cell {
         let id = order.id;
         if let Some(due) = order.next_due() {
             self.due.insert((due, id));
+        }
+        if order.is_at_rest() {
+            self.at_rest.push_back((order.changed_at, id));
         }
         let hold_end = order.hold_end();
         self.payments_pending += pending_attempts(&order);
@@ -420,13 +534,55 @@ impl Cell {
         self.order(id).ok_or(Rejection::NoSuchOrder.into())
     }
 
-    fn read_orders(&mut self, buyer: BuyerId, turn: &mut Turn) -> Answer {
-        let shard = shard_of(OrderId::for_buyer(0, buyer));
-        if self.broken_shards[shard] {
+    fn read_orders(
+        &mut self,
+        buyer: BuyerId,
+        before: u64,
+        limit: usize,
+        turn: &mut Turn,
+    ) -> Answer {
+        self.settle_open_of(buyer, turn)?;
+        let newest = self.shard_of_buyer(buyer).newest_of(buyer, before);
+        Ok(Reply::Orders(newest.take(limit).cloned().collect()))
+    }
+
+    /// Of the orders at rest, those that are not over wait for somebody: to be shipped, or to come back.
+    fn read_open_orders(&mut self, buyer: BuyerId, limit: usize, turn: &mut Turn) -> Answer {
+        const LOOKED_AT_MAX: usize = 256;
+        self.settle_open_of(buyer, turn)?;
+        let shard = self.shard_of_buyer(buyer);
+        let newest = shard.newest_of(buyer, u64::MAX).take(LOOKED_AT_MAX);
+        let waiting = newest.filter(|order| order.is_at_rest() && !order.is_settled());
+        let mut orders: Vec<Order> = shard
+            .open_of(buyer)
+            .chain(waiting)
+            .take(limit)
+            .cloned()
+            .collect();
+        orders.sort_unstable_by_key(|order| order.sequence);
+        Ok(Reply::Orders(orders))
+    }
+
+    fn read_placed(&self, buyer: BuyerId, key: KeyHash) -> Answer {
+        if self.is_shard_broken(buyer) {
             return Err(Refusal::Recovering);
         }
-        let ids: Vec<OrderId> = self.shards[shard].of_buyer(buyer).map(|it| it.id).collect();
-        for id in ids {
+        let placed = self.shard_of_buyer(buyer).placed_by(key);
+        Ok(Reply::Orders(placed.cloned().into_iter().collect()))
+    }
+
+    /// Ends what is due of a buyer's orders.
+    fn settle_open_of(&mut self, buyer: BuyerId, turn: &mut Turn) -> Result<(), Refusal> {
+        if self.is_shard_broken(buyer) {
+            return Err(Refusal::Recovering);
+        }
+        if self.next_due().is_none_or(|due| turn.now < due) {
+            return Ok(());
+        }
+        let open = self.shard_of_buyer(buyer).open_of(buyer);
+        let due = open.filter(|order| order.next_due().is_some_and(|due| due <= turn.now));
+        let due: Vec<OrderId> = due.map(|order| order.id).collect();
+        for id in due {
             // So many due at once would not fit into a batch; the next turn ends them.
             if turn.batch.is_full() {
                 return Err(Refusal::Overloaded);
@@ -435,9 +591,15 @@ impl Cell {
                 self.settle_order(id, turn);
             }
         }
-        Ok(Reply::Orders(
-            self.shards[shard].of_buyer(buyer).cloned().collect(),
-        ))
+        Ok(())
+    }
+
+    fn shard_of_buyer(&self, buyer: BuyerId) -> &OrderActor {
+        &self.shards[shard_of(OrderId::for_buyer(0, buyer))]
+    }
+
+    fn is_shard_broken(&self, buyer: BuyerId) -> bool {
+        self.broken_shards[shard_of(OrderId::for_buyer(0, buyer))]
     }
 
     fn order(&self, id: OrderId) -> Option<&Order> {
@@ -490,7 +652,11 @@ impl Cell {
         for (shard, _) in broken.shards.iter().enumerate().filter(|(_, it)| **it) {
             self.broken_shards[shard] = false;
             self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
+            let at_rest = self.shards[shard].iter().filter(|it| it.is_at_rest());
+            self.at_rest
+                .extend(at_rest.map(|order| (order.changed_at, order.id)));
         }
+        self.at_rest.make_contiguous().sort_unstable();
         self.due = self
             .orders()
             .filter_map(|order| Some((order.next_due()?, order.id)))
@@ -505,6 +671,13 @@ impl Cell {
             .filter(|order| mended.concerns(order))
             .flat_map(unfinished_effects)
             .collect()
+    }
+
+    /// Everybody who waits for the provider, for an answer that ends it.
+    pub(crate) fn take_waiters(&mut self) -> Vec<ReplyTo> {
+        let payments = std::mem::take(&mut self.waiting_for_payment).into_values();
+        let refunds = std::mem::take(&mut self.waiting_for_refund).into_values();
+        payments.chain(refunds).flatten().collect()
     }
 
     /// Somebody who was answered otherwise waits no longer.

@@ -1,12 +1,16 @@
 //! Placing an order: the flash-sale path. All lines or none, one record.
 
-use super::{Cell, shard_of};
+use smallvec::SmallVec;
+
+use super::{Cell, PersonLimits, shard_of};
 use crate::actors::core::message::{Answer, PlaceOrder, Refusal, Reply};
 use crate::actors::core::turn::Turn;
 use crate::domain::{
     BuyerId, Event, KeyHash, Line, OfferTaken, Order, OrderId, OrderPlaced, ProductId, Rejection,
-    Shortage, Span,
+    Shortage, Span, Timestamp,
 };
+
+const HOUR: Span = Span::from_secs(3_600);
 
 impl Cell {
     pub(super) fn place(&mut self, place: PlaceOrder, turn: &mut Turn) -> Answer {
@@ -17,6 +21,7 @@ impl Cell {
             return answer;
         }
         self.settle_due_holds_of(&place, turn);
+        self.check_person(place.buyer, turn.now)?;
         let placed = self.decide_place(place, turn)?;
         let id = placed.order;
         let event = Event::OrderPlaced(placed);
@@ -37,6 +42,35 @@ impl Cell {
             return Some(Err(Rejection::KeyReused.into()));
         }
         Some(Ok(Reply::Order(Box::new(order.clone()))))
+    }
+
+    /// Whoever takes holds and lets them go again and again is slowed down: units that nobody can buy are no sale.
+    fn check_person(&self, buyer: BuyerId, now: Timestamp) -> Result<(), Rejection> {
+        let PersonLimits {
+            open_orders_max,
+            ended_holds_max,
+        } = self.limits.person;
+        let shard = self.shard_of_buyer(buyer);
+        if open_orders_max > 0 {
+            let mut ends: SmallVec<[Timestamp; 4]> =
+                shard.open_of(buyer).filter_map(Order::hold_end).collect();
+            ends.sort_unstable();
+            if ends.len() >= open_orders_max {
+                let first_end = ends.first().copied().unwrap_or(now);
+                return Err(Rejection::TooManyOpenOrders {
+                    orders_max: open_orders_max,
+                    retry_after: first_end.since(now),
+                });
+            }
+        }
+        let since = now.minus(HOUR);
+        match shard.nth_ended_hold_of(buyer, since, ended_holds_max) {
+            None => Ok(()),
+            Some(ended) => Err(Rejection::TooManyEndedHolds {
+                holds_max: ended_holds_max,
+                retry_after: ended.since(since),
+            }),
+        }
     }
 
     /// Every product says yes before any is changed.
@@ -116,7 +150,7 @@ impl Cell {
     fn settle_due_of(&mut self, product: ProductId, buyer: BuyerId, turn: &mut Turn) {
         let shard = shard_of(OrderId::for_buyer(0, buyer));
         let stale: Vec<OrderId> = self.shards[shard]
-            .of_buyer(buyer)
+            .open_of(buyer)
             .filter(|order| {
                 order.next_due().is_some_and(|due| due <= turn.now)
                     && !self.is_broken(order.id)

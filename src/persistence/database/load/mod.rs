@@ -1,4 +1,4 @@
-//! Reading back what the engine had in memory: every product, and every order to which something may still happen.
+//! Reading back what the engine had in memory: every product, and every order to which something happens by itself.
 //!
 //! Position and rows come from one snapshot. `scan.rs` reads the orders, `people.rs` finds out who has what in hand.
 
@@ -35,7 +35,7 @@ pub enum Part {
 }
 
 impl Database {
-    /// All products, and the orders that are not settled or were placed since `keep_since`.
+    /// All products, and the orders that are not at rest or were placed since `keep_since`.
     pub async fn load_live(&self, keep_since: Timestamp) -> Result<Loaded, Error> {
         self.load_where(Part::All, keep_since).await
     }
@@ -76,7 +76,11 @@ async fn load(
         .await?;
     let people = people(&mut snapshot, part, &live).await?;
     let products = products_of(&mut snapshot, part, people).await?;
-    for standing in [Standing::Settled, Standing::SettledInHand] {
+    for standing in [
+        Standing::Settled,
+        Standing::SettledInHand,
+        Standing::Resting,
+    ] {
         let scan = Scan::new(engine, part, standing, keep_since);
         live.append(&mut scan.orders(&mut snapshot).await?);
     }

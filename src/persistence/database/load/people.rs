@@ -12,7 +12,7 @@ use crate::persistence::database::words::Standing;
 
 pub(super) type People = IdMap<ProductId, IdMap<BuyerId, u64>>;
 
-/// Who has how many units in hand: of open orders, which are in memory, and of settled ones, which SQL adds up.
+/// Who has how many units in hand: of open orders, which are in memory, and of those at rest, which SQL adds up.
 pub(super) async fn people(
     connection: &mut AnyConnection,
     part: &Part,
@@ -34,11 +34,11 @@ pub(super) async fn people(
             }
         }
     }
-    add_settled(connection, part, &mut people).await?;
+    add_at_rest(connection, part, &mut people).await?;
     Ok(people)
 }
 
-async fn add_settled(
+async fn add_at_rest(
     connection: &mut AnyConnection,
     part: &Part,
     people: &mut People,
@@ -51,12 +51,13 @@ async fn add_settled(
         "SELECT l.product, o.buyer, CAST(SUM(l.quantity) AS SIGNED INTEGER)
          FROM orders o
          JOIN order_lines l ON l.sequence = o.sequence
-         WHERE o.standing = ?
+         WHERE o.standing IN (?, ?)
            {of_products}
          GROUP BY l.product, o.buyer",
     );
     let mut rows = sqlx::query(AssertSqlSafe(statement))
         .bind(Standing::SettledInHand.number())
+        .bind(Standing::Resting.number())
         .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let mut columns = Columns::of(&row);

@@ -46,7 +46,8 @@ fn one() -> Quantity {
 }
 
 fn begin(turn: &mut Turn, now: Timestamp) {
-    turn.begin(now, Position::ZERO);
+    let last = turn.next_sequence() - 1;
+    turn.begin(now, Position::new(last));
 }
 
 fn register(cell: &mut Cell, turn: &mut Turn, product: ProductId, now: Timestamp) {
@@ -80,6 +81,14 @@ fn register(cell: &mut Cell, turn: &mut Turn, product: ProductId, now: Timestamp
     }
 }
 
+fn read_orders() -> Command {
+    Command::ReadOrders {
+        buyer: BUYER,
+        before: u64::MAX,
+        limit: usize::MAX,
+    }
+}
+
 fn live_holds(cell: &Cell) -> usize {
     cell.orders()
         .filter(|order| order.hold_end().is_some())
@@ -90,7 +99,7 @@ fn live_holds(cell: &Cell) -> usize {
 fn one_request_never_settles_more_than_fits_into_a_batch() {
     let (mut cell, mut turn, due) = storm();
     begin(&mut turn, due);
-    cell.handle(Command::ReadOrders { buyer: BUYER }, ANSWER, &mut turn);
+    cell.handle(read_orders(), ANSWER, &mut turn);
     assert!(
         turn.batch.is_full(),
         "the storm is too small to show anything"
@@ -106,7 +115,7 @@ fn one_request_never_settles_more_than_fits_into_a_batch() {
     );
     for _ in 0..10 {
         begin(&mut turn, due);
-        cell.handle(Command::ReadOrders { buyer: BUYER }, ANSWER, &mut turn);
+        cell.handle(read_orders(), ANSWER, &mut turn);
     }
     assert_eq!(live_holds(&cell), 0);
     assert!(matches!(

@@ -537,7 +537,12 @@ impl History {
 
     fn read_all(&mut self) {
         let buyer = self.some_buyer();
-        self.tell(Command::ReadOrders { buyer });
+        let limit = self.dice.pick(&[usize::MAX, 1, 3]);
+        self.tell(Command::ReadOrders {
+            buyer,
+            before: u64::MAX,
+            limit,
+        });
     }
 
     // The shop.

@@ -27,13 +27,14 @@ mod till;
 mod waiting;
 mod world;
 
-use crate::actors::core::cell::CellLimits;
+use crate::actors::core::cell::{CellLimits, PersonLimits};
 use crate::domain::{BuyerId, Currency, Money, ProductId, Span};
 
 fn limits(payments_pending_max: usize) -> CellLimits {
     CellLimits {
         payments_pending_max,
         offer_ttl: Span::from_secs(120),
+        person: PersonLimits::NONE,
     }
 }
 

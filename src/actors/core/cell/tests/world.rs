@@ -7,7 +7,7 @@ use super::replay::Cut;
 use crate::actors::core::cell::{Cell, CellLimits};
 use crate::actors::core::message::{Answer, Command, Effect, Place, Reply, ReplyTo};
 use crate::actors::core::turn::Turn;
-use crate::domain::{BuyerId, OrderId, ProductId, Snapshot, Timestamp};
+use crate::domain::{BuyerId, ProductId, Snapshot, Timestamp};
 use crate::persistence::journal::{Journal, MemoryJournal};
 
 #[derive(Debug)]
@@ -224,9 +224,7 @@ fn observed(answer: &Answer) -> Expected {
             deadline: order.deadline,
         },
         Ok(Reply::Orders(orders)) => {
-            let mut ids: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
-            ids.sort_unstable();
-            Expected::Orders(ids)
+            Expected::Orders(orders.iter().map(|order| order.id).collect())
         }
         Ok(Reply::Payment(payment)) => Expected::Payment {
             attempt: payment.attempt,

@@ -301,7 +301,10 @@ impl Model {
             Command::StartPayment(start) => self.start_payment(start, to),
             Command::CancelOrder { order, buyer } => self.cancel(*order, *buyer, to),
             Command::ReadOrder { order, viewer } => Some(self.read(*order, *viewer)),
-            Command::ReadOrders { buyer } => Some(self.read_all(*buyer)),
+            Command::ReadOrders { buyer, limit, .. } => Some(self.read_newest(*buyer, *limit)),
+            Command::ReadOpenOrders { .. } | Command::ReadPlaced { .. } => {
+                unreachable!("no history asks so")
+            }
             Command::ChangeProduct { product, act, .. } => Some(self.change(*product, act)),
             Command::JoinWaitlist {
                 product,
@@ -512,15 +515,13 @@ impl Model {
         self.show(id)
     }
 
-    fn read_all(&mut self, buyer: BuyerId) -> Expected {
+    fn read_newest(&mut self, buyer: BuyerId, limit: usize) -> Expected {
         self.touch_all(|paper| paper.buyer == buyer);
-        Expected::Orders(
-            self.papers
-                .iter()
-                .filter(|(_, p)| p.buyer == buyer)
-                .map(|(id, _)| *id)
-                .collect(),
-        )
+        let own = self.papers.iter().filter(|(_, it)| it.buyer == buyer);
+        let mut own: Vec<(u64, OrderId)> = own.map(|(id, it)| (it.number, *id)).collect();
+        own.sort_unstable();
+        let newest = own.iter().rev().take(limit);
+        Expected::Orders(newest.map(|(_, id)| *id).collect())
     }
 
     fn show(&self, id: OrderId) -> Expected {

@@ -1,0 +1,127 @@
+//! The journal folded into a cell that was read from SQL: at a start, when crashed actors are rebuilt, and by whoever
+//! compares.
+//!
+//! SQL is read without the orders at rest that are older than what memory keeps. If a record speaks of one of them, it is
+//! asked for before the record is applied, so that a replay knows every order that the live engine knew.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::cell::{Cell, CellLimits};
+use super::crash::said_by;
+use super::recall::StoredOrders;
+use crate::domain::{Event, IdMap, Order, OrderId, Product};
+use crate::persistence::codec::{self, CodecError};
+use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
+
+/// Live state as of a position of the journal.
+#[derive(Debug)]
+pub struct LiveState {
+    pub position: Position,
+    pub products: Vec<Product>,
+    pub orders: Vec<Order>,
+}
+
+/// Asks SQL for orders, and waits for the answer.
+pub(crate) type AskForOrders<'a> = &'a mut dyn FnMut(Vec<OrderId>) -> anyhow::Result<StoredOrders>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("record {position} of the journal cannot be read: {source}")]
+    Codec {
+        position: Position,
+        source: CodecError,
+    },
+    /// The checksum is right, so an earlier release wrote it, or somebody did by hand.
+    #[error("record {position} of the journal breaks the rules: {rule}")]
+    Impossible { position: Position, rule: String },
+    #[error("orders that the journal speaks of cannot be read from the database: {0:#}")]
+    Orders(anyhow::Error),
+    /// What it gives now is not what the records are to be applied to.
+    #[error("the database went on from record {base} to {found} during the replay")]
+    Moved { base: Position, found: Position },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Applies the records behind the live state, up to `through`.
+pub(crate) fn replay(
+    live: LiveState,
+    reader: &mut dyn JournalReader,
+    through: Position,
+    limits: CellLimits,
+    ask: AskForOrders<'_>,
+) -> Result<Cell, ReplayError> {
+    const RECORDS_AT_ONCE: usize = 10_000;
+    let base = live.position;
+    let mut cell = Cell::restore(live.products, live.orders, limits);
+    let mut records = Records::new();
+    // Not a record past `through` is taken from the reader: it may be read on from there.
+    while reader.position() < through {
+        let wanted = through.get() - reader.position().get();
+        let records_max =
+            usize::try_from(wanted).map_or(RECORDS_AT_ONCE, |it| it.min(RECORDS_AT_ONCE));
+        if reader.next_batch(records_max, &mut records)? == 0 {
+            break;
+        }
+        let events = decode_after(base, &records)?;
+        bring_back(&mut cell, &events, base, ask)?;
+        for (position, event) in &events {
+            let applied = catch_unwind(AssertUnwindSafe(|| cell.apply(position.get(), event)));
+            applied.map_err(|panic| ReplayError::Impossible {
+                position: *position,
+                rule: said_by(panic.as_ref()),
+            })?;
+        }
+    }
+    Ok(cell)
+}
+
+/// Records that the live state has already are left out.
+fn decode_after(base: Position, records: &Records) -> Result<Vec<(Position, Event)>, ReplayError> {
+    records
+        .iter()
+        .filter(|(position, _)| *position > base)
+        .map(|(position, record)| match codec::decode(record) {
+            Ok(event) => Ok((position, event)),
+            Err(source) => Err(ReplayError::Codec { position, source }),
+        })
+        .collect()
+}
+
+/// Puts into the cell what the events change and the cell does not have.
+fn bring_back(
+    cell: &mut Cell,
+    events: &[(Position, Event)],
+    base: Position,
+    ask: AskForOrders<'_>,
+) -> Result<(), ReplayError> {
+    let missing = missing_orders(cell, events);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let stored = ask(missing).map_err(ReplayError::Orders)?;
+    if stored.position != base {
+        return Err(ReplayError::Moved {
+            base,
+            found: stored.position,
+        });
+    }
+    for order in stored.orders {
+        let at = order.changed_at;
+        cell.admit(order, at);
+    }
+    Ok(())
+}
+
+fn missing_orders(cell: &Cell, events: &[(Position, Event)]) -> Vec<OrderId> {
+    let mut known: IdMap<OrderId, ()> = IdMap::default();
+    let mut missing = Vec::new();
+    for (_, event) in events {
+        let Some(order) = event.order() else { continue };
+        let is_news = known.insert(order, ()).is_none();
+        if is_news && !matches!(event, Event::OrderPlaced(_)) && !cell.has_order(order) {
+            missing.push(order);
+        }
+    }
+    missing
+}
