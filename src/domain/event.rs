@@ -233,7 +233,7 @@ impl WaitlistChange {
     pub fn offers(&self, product: ProductId) -> impl Iterator<Item = (BuyerId, Posting)> {
         let offers = match self {
             Self::Offered { offers, .. } => offers.as_slice(),
-            Self::Joined { .. } | Self::Left { .. } | Self::Lapsed { .. } => &[],
+            Self::Joined { .. } | Self::Left { .. } | Self::Lapsed { .. } | Self::Ended => &[],
         };
         offers.iter().map(move |(buyer, units)| {
             let posting = Posting {
@@ -246,13 +246,14 @@ impl WaitlistChange {
         })
     }
 
-    /// Whose entry the change is about, one after the other.
+    /// Whose entry the change names, one after the other. The end of a list names nobody.
     pub fn buyers(&self) -> impl Iterator<Item = BuyerId> {
         let (one, many) = match self {
             Self::Joined { buyer, .. } | Self::Left { buyer } | Self::Lapsed { buyer } => {
                 (Some(*buyer), [].as_slice())
             }
             Self::Offered { offers, .. } => (None, offers.as_slice()),
+            Self::Ended => (None, [].as_slice()),
         };
         one.into_iter().chain(many.iter().map(|(buyer, _)| *buyer))
     }

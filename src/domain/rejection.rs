@@ -82,10 +82,12 @@ pub enum Rejection {
         total: u64,
         sold: u64,
     },
-    /// A product with units held or sold cannot be deleted.
+    /// A product with units that somebody holds, is offered, has bought or sends back cannot be deleted.
     HasCommittedUnits {
         held: u64,
+        offered: u64,
         sold: u64,
+        returning: u64,
     },
     StockTooLarge {
         total_max: u64,

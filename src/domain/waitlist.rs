@@ -50,6 +50,8 @@ pub enum WaitlistChange {
     Lapsed {
         buyer: BuyerId,
     },
+    /// The sale is over: everybody who has no offer is off the list.
+    Ended,
 }
 
 impl Waiter {
@@ -188,6 +190,14 @@ impl Waitlist {
             None => self.queue.remove(waiter.ticket),
         }
         waiter
+    }
+
+    /// Takes off everybody who has no offer.
+    pub(super) fn end_queue(&mut self) {
+        for buyer in self.queue.iter() {
+            self.waiters.remove(&buyer);
+        }
+        self.queue = Queue::default();
     }
 
     pub(super) fn offer(&mut self, buyer: BuyerId, offer: Offer) {

@@ -126,7 +126,8 @@ impl Tales {
         change: &WaitlistChange,
     ) {
         match change {
-            WaitlistChange::Joined { .. } => {}
+            // Who has an offer keeps it.
+            WaitlistChange::Joined { .. } | WaitlistChange::Ended => {}
             WaitlistChange::Left { buyer } | WaitlistChange::Lapsed { buyer } => {
                 self.offers.remove(&(product, *buyer));
             }

@@ -27,6 +27,7 @@ pub(super) const fn of_waitlist(change: &WaitlistChange) -> &'static str {
         WaitlistChange::Left { .. } => "waitlist_left",
         WaitlistChange::Offered { .. } => "units_offered",
         WaitlistChange::Lapsed { .. } => "offer_lapsed",
+        WaitlistChange::Ended => "waitlist_ended",
     }
 }
 

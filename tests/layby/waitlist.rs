@@ -19,6 +19,7 @@ on_each_database! {
     a_hundred_people_join_at_once_and_each_has_a_place_of_their_own,
     a_stock_that_is_raised_goes_to_those_who_wait_first,
     a_deleted_product_has_no_waitlist_any_more,
+    sales_that_have_closed_leave_no_places_behind,
     the_list_of_waitlists_comes_in_pages,
     bad_quantities_are_named,
 }
@@ -247,6 +248,21 @@ fn a_deleted_product_has_no_waitlist_any_more(store: Store) {
     assert!(!is_on_a_list(&waiter));
     join(&waiter, &lamp, 1).is_refused(404, "not_found");
     leave(&waiter, &lamp).is_refused(404, "not_found");
+}
+
+fn sales_that_have_closed_leave_no_places_behind(store: Store) {
+    const WAITLISTS_MAX: usize = 50;
+    let shop = Shop::open(store);
+    let waiter = shop.buyer();
+    for _ in 0..WAITLISTS_MAX {
+        let (lamp, _, _) = held_by_somebody(&shop, 300);
+        join(&waiter, &lamp, 1).is(201);
+        let close = format!("/v1/admin/products/{lamp}/window/close");
+        shop.admin().post_with(&close, &json!({})).is(200);
+    }
+    assert!(!is_on_a_list(&waiter));
+    let (lamp, _, _) = held_by_somebody(&shop, 300);
+    assert_eq!(join(&waiter, &lamp, 1).is(201)["position"], 1);
 }
 
 fn the_list_of_waitlists_comes_in_pages(store: Store) {

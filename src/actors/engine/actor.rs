@@ -272,6 +272,7 @@ impl Actor for EngineActor {
             let moment = host.moment();
             host.core.upkeep(moment);
             host.core.release_effects(&mut host.outlet);
+            host.outlet.renew_board(host.core.cell());
             host.run(context);
         });
         self.run(context);

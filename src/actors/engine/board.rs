@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
+use super::filter::TurningFilter;
 use crate::domain::{BuyerId, Details, KeyHash, Product, ProductId, Snapshot, Timestamp};
 
 /// One product as the public sees it.
@@ -39,14 +40,14 @@ struct Shelf {
 #[derive(Debug)]
 pub struct Board {
     shelves: RwLock<BTreeMap<ProductId, Arc<Shelf>>>,
-    placed: PlacedFilter,
+    placed: TurningFilter,
 }
 
 impl Board {
     pub(crate) fn new() -> Self {
         Self {
             shelves: RwLock::new(BTreeMap::new()),
-            placed: PlacedFilter::new(),
+            placed: TurningFilter::new(),
         }
     }
 
@@ -110,6 +111,16 @@ impl Board {
         }
     }
 
+    /// So much was noted that most of what is noted may have left memory: begins to note anew, beside what is there. Who
+    /// calls it notes everything that is in memory once more, and then calls [`Board::end_renewal`].
+    pub(crate) fn begins_renewal(&self) -> bool {
+        self.placed.begins_turn()
+    }
+
+    pub(crate) fn end_renewal(&self) {
+        self.placed.end_turn();
+    }
+
     /// Somebody holds units, or is offered some.
     pub(crate) fn note_in_hand(&self, buyer: BuyerId, product: ProductId) {
         self.placed.insert(in_hand_mark(buyer, product));
@@ -160,60 +171,4 @@ fn in_hand_mark(buyer: BuyerId, product: ProductId) -> u128 {
         ^ product
             .get()
             .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-}
-
-/// A Bloom filter of fixed size that only ever grows fuller: a wrong `true` costs one trip to the engine.
-///
-/// 16 Mi bits and four probes: 0.2 % wrong at a million entries, and at ten million every refusal takes the trip.
-#[derive(Debug)]
-struct PlacedFilter {
-    words: Box<[AtomicU64]>,
-}
-
-impl PlacedFilter {
-    const WORDS: usize = 1 << 18;
-    const PROBES: u32 = 4;
-
-    fn new() -> Self {
-        Self {
-            words: (0..Self::WORDS).map(|_| AtomicU64::new(0)).collect(),
-        }
-    }
-
-    fn insert(&self, mark: u128) {
-        for (word, bit) in Self::probes(mark) {
-            self.words[word].fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    fn contains(&self, mark: u128) -> bool {
-        Self::probes(mark).all(|(word, bit)| self.words[word].load(Ordering::Relaxed) & bit != 0)
-    }
-
-    fn probes(mark: u128) -> impl Iterator<Item = (usize, u64)> {
-        let mixed = mark.wrapping_mul(0x2d35_8dcc_aa6c_78a5_8bb8_4b93_962e_acc9) ^ (mark >> 64);
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = mixed.to_le_bytes();
-        let groups = [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]];
-        groups.into_iter().take(Self::PROBES as usize).map(|group| {
-            let probe = u32::from_le_bytes(group) as usize;
-            ((probe >> 6) % Self::WORDS, 1_u64 << (probe & 63))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_filter_forgets_nothing_and_errs_seldom() {
-        let filter = PlacedFilter::new();
-        let id = |n: u128| 0x0192_0000_0000_7000_8000_0000_0000_0000_u128 + n * 0x1_0001_0003_0007;
-        (0..100_000).for_each(|n| filter.insert(id(n)));
-        assert!((0..100_000).all(|n| filter.contains(id(n))));
-        let wrong = (100_000..200_000)
-            .filter(|n| filter.contains(id(*n)))
-            .count();
-        assert!(wrong < 1_000, "{wrong} of 100,000 wrong");
-    }
 }

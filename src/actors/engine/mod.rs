@@ -7,12 +7,14 @@
 //! | `outlet` | where what a turn promised goes |
 //! | `inbox` | what the engine's thread and its clients share |
 //! | `board` | what is durable about each product, readable from every thread |
+//! | `filter` | what the board has heard of, in a fixed number of bits |
 //! | `lane` | the way back: answers in batches, one wake-up a worker |
 //! | `watch` | who is told of the orders of which buyer |
 //! | `startup` | the state as SQL has it, the journal after it, then the threads |
 
 mod actor;
 mod board;
+mod filter;
 mod handle;
 mod inbox;
 mod lane;

@@ -16,14 +16,40 @@ pub(super) struct EngineOutlet {
     effect_sink: EffectSink,
     /// Answers sorted by lane, to wake each worker once.
     outgoing: Vec<Vec<(u32, Answer)>>,
+    /// How many shards were noted anew, while the board is renewed.
+    renewed_shards: Option<usize>,
 }
 
 impl EngineOutlet {
+    /// Renews what the board knows of requests and people, a slice a call: otherwise it would hold what has left memory
+    /// for ever, and in the end take everybody for known.
+    pub(super) fn renew_board(&mut self, cell: &Cell) {
+        let board = &self.shared.board;
+        let shard = match self.renewed_shards {
+            None if board.begins_renewal() => 0,
+            None => return,
+            Some(shard) => shard,
+        };
+        for order in cell.orders_of_shard(shard) {
+            let products = order.lines.iter().map(|line| line.product);
+            board.note_placed(order.key, order.buyer, products);
+        }
+        self.renewed_shards = Some(shard + 1);
+        if shard + 1 == Cell::SHARDS {
+            for (buyer, product) in cell.offers() {
+                board.note_in_hand(buyer, product);
+            }
+            board.end_renewal();
+            self.renewed_shards = None;
+        }
+    }
+
     pub(super) fn new(shared: Arc<Shared>, effect_sink: EffectSink) -> Self {
         Self {
             shared,
             effect_sink,
             outgoing: Vec::new(),
+            renewed_shards: None,
         }
     }
 

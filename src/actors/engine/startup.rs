@@ -200,11 +200,9 @@ pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
 fn fill_board(board: &Board, cell: &Cell) {
     for product in cell.products() {
         board.publish(product);
-        for waiter in product.waitlist().waiters() {
-            if waiter.offer.is_some() {
-                board.note_in_hand(waiter.buyer, product.id);
-            }
-        }
+    }
+    for (buyer, product) in cell.offers() {
+        board.note_in_hand(buyer, product);
     }
     for order in cell.orders() {
         let products = order.lines.iter().map(|line| line.product);

@@ -366,7 +366,9 @@ impl Product {
         if stock.held > 0 || stock.sold > 0 || stock.offered > 0 || stock.returning > 0 {
             return Err(Rejection::HasCommittedUnits {
                 held: stock.held,
+                offered: stock.offered,
                 sold: stock.sold,
+                returning: stock.returning,
             });
         }
         Ok(ProductChange::Deleted)

@@ -55,6 +55,12 @@ impl Product {
         Some((WaitlistChange::Lapsed { buyer }, self.give_up(waiter)))
     }
 
+    /// The end of the list, if the sale is over: nobody who waits can be served any more.
+    pub fn decide_waitlist_end(&self, now: Timestamp) -> Option<WaitlistChange> {
+        let ends = self.waiting_ends()?;
+        (ends <= now).then_some(WaitlistChange::Ended)
+    }
+
     /// What is to happen to the head of the list now that units are free: offers to the first of them, or, if the limit a
     /// person leaves the very first nothing any more, their leave.
     pub fn next_waitlist_step(&self, now: Timestamp, offer_ttl: Span) -> Option<WaitlistChange> {
@@ -84,13 +90,20 @@ impl Product {
         })
     }
 
-    /// When something happens on the waitlist by itself, as seen at `as_of`: an offer ends, or a sale opens with units
-    /// for those who wait.
+    /// When something happens on the waitlist by itself, as seen at `as_of`: an offer ends, a sale opens with units for
+    /// those who wait, or it closes on them.
     pub fn next_due(&self, as_of: Timestamp) -> Option<Timestamp> {
         if self.waitlist.is_empty() {
             return None;
         }
-        earlier(self.waitlist.first_deadline(), self.offers_begin(as_of))
+        let offers = earlier(self.waitlist.first_deadline(), self.offers_begin(as_of));
+        earlier(offers, self.waiting_ends())
+    }
+
+    /// When the sale closes on those who wait, if it does.
+    fn waiting_ends(&self) -> Option<Timestamp> {
+        let closes_at = self.window?.closes_at?;
+        (self.waitlist.waiting() > 0).then_some(closes_at)
     }
 
     fn offers_begin(&self, as_of: Timestamp) -> Option<Timestamp> {
@@ -150,6 +163,7 @@ impl Product {
                 }
             }
             WaitlistChange::Lapsed { buyer } => self.waitlist.lapse(*buyer, sequence),
+            WaitlistChange::Ended => self.waitlist.end_queue(),
         }
     }
 

@@ -213,13 +213,20 @@ fn keeping(rejection: Rejection) -> Problem {
         )
         .with("total", total)
         .with("sold", sold),
-        Rejection::HasCommittedUnits { held, sold } => Problem::conflict(
+        Rejection::HasCommittedUnits {
+            held,
+            offered,
+            sold,
+            returning,
+        } => Problem::conflict(
             "has_committed_units",
-            "Units are held or sold",
-            "a product with units held or sold cannot be deleted",
+            "Units are held, offered or sold",
+            "a product with units held, offered, sold or on their way back cannot be deleted",
         )
         .with("held", held)
-        .with("sold", sold),
+        .with("offered", offered)
+        .with("sold", sold)
+        .with("returning", returning),
         Rejection::StockTooLarge { total_max } => Problem::invalid(vec![FieldError {
             field: "total".into(),
             detail: format!("at most {total_max} units"),

@@ -64,6 +64,7 @@ fn waitlist_change() -> impl Strategy<Value = WaitlistChange> {
         any::<u128>().prop_map(|buyer| WaitlistChange::Lapsed {
             buyer: BuyerId::new(buyer),
         }),
+        Just(WaitlistChange::Ended),
     ]
 }
 

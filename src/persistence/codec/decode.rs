@@ -96,6 +96,7 @@ impl Bytes<'_> {
             tags::LAPSED => WaitlistChange::Lapsed {
                 buyer: self.buyer()?,
             },
+            tags::ENDED => WaitlistChange::Ended,
             tag => return Err(unknown("the change of the waitlist", tag)),
         })
     }

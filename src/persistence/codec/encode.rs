@@ -119,6 +119,7 @@ fn put_waitlist_change(out: &mut Vec<u8>, change: &WaitlistChange) {
             out.push(tags::LAPSED);
             put_id(out, buyer.get());
         }
+        WaitlistChange::Ended => out.push(tags::ENDED),
     }
 }
 

@@ -178,6 +178,7 @@ fn changes_of_a_waitlist() {
             WaitlistChange::Lapsed { buyer },
             format!("04 {buyer_bytes}"),
         ),
+        (WaitlistChange::Ended, "05".to_owned()),
     ];
     for (change, golden) in changes {
         let event = Event::WaitlistChanged {

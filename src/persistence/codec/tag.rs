@@ -26,6 +26,7 @@ pub(super) mod waitlist_change {
     pub(crate) const LEFT: u8 = 2;
     pub(crate) const OFFERED: u8 = 3;
     pub(crate) const LAPSED: u8 = 4;
+    pub(crate) const ENDED: u8 = 5;
 }
 
 pub(super) mod order_change {

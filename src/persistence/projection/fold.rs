@@ -6,7 +6,7 @@
 use super::waitlists::Waitlists;
 use crate::domain::{
     AdminMark, Attempt, BuyerId, Event, IdMap, Order, OrderChange, OrderId, Posting, Product,
-    ProductChange, ProductId, Timestamp, Waiter,
+    ProductChange, ProductId, Timestamp, Waiter, WaitlistChange,
 };
 use crate::persistence::database::{AuditRow, OrderRow, PlacedAttempt};
 use crate::persistence::journal::Position;
@@ -93,8 +93,13 @@ impl Needs {
                         people.insert(placed.buyer, true);
                     }
                 }
-                Event::WaitlistChanged { change, .. } => {
+                Event::WaitlistChanged {
+                    product, change, ..
+                } => {
                     people.extend(change.buyers().map(|buyer| (buyer, true)));
+                    if *change == WaitlistChange::Ended {
+                        emptied.insert(*product, true);
+                    }
                 }
                 Event::OrderChanged { order, .. } => {
                     orders.entry(*order).or_insert(true);

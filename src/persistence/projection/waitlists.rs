@@ -110,6 +110,9 @@ impl Waitlists {
                     self.entries.remove(&(product, *buyer));
                 }
             }
+            WaitlistChange::Ended => self
+                .entries
+                .retain(|(of, _), waiter| *of != product || waiter.offer.is_some()),
         }
         Ok(())
     }

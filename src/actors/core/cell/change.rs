@@ -37,8 +37,9 @@ impl Cell {
         };
         turn.touch(id);
         self.happen(&event, turn);
-        // More units, or a sale that goes on.
+        // More units, a sale that goes on, or one that is over.
         self.offer_free_units(id, turn);
+        self.settle_waitlist(id, turn);
         self.snapshot(id)
             .map(|(snapshot, _)| Reply::Product(Box::new(snapshot)))
             .ok_or(Refusal::Recovering)

@@ -31,8 +31,7 @@ use crate::domain::{
     Posting, Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
 };
 
-/// How many buyers' slices there are; the low byte of an order id names one of them.
-const SHARDS: usize = 64;
+const SHARDS: usize = Cell::SHARDS;
 
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -98,6 +97,9 @@ impl Default for PersonLimits {
 }
 
 impl Cell {
+    /// How many buyers' slices there are; the low byte of an order id names one of them.
+    pub(crate) const SHARDS: usize = 64;
+
     pub(crate) fn new(limits: CellLimits) -> Self {
         Self {
             products: IdMap::default(),
@@ -266,6 +268,23 @@ impl Cell {
 
     pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
         self.shards.iter().flat_map(OrderActor::iter)
+    }
+
+    pub(crate) fn orders_of_shard(&self, shard: usize) -> impl Iterator<Item = &Order> {
+        self.shards
+            .get(shard)
+            .into_iter()
+            .flat_map(OrderActor::iter)
+    }
+
+    /// Who is offered units of what.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = (BuyerId, ProductId)> {
+        let with_offers = self.products().filter(|it| it.waitlist().offered() > 0);
+        with_offers.flat_map(|product| {
+            let waiters = product.waitlist().waiters();
+            let offered = waiters.filter(|waiter| waiter.offer.is_some());
+            offered.map(|waiter| (waiter.buyer, product.id))
+        })
     }
 
     /// Orders at rest in memory, those counted twice that have changed at rest.

@@ -97,6 +97,12 @@ impl Cell {
         turn: &mut Turn,
     ) -> Answer {
         let order = self.touch_order(id, Viewer::Shop, turn)?.clone();
+        if outcome == PaymentOutcome::Captured {
+            // Who waits for a sale that is over has no claim to what the money is for.
+            for line in &order.lines {
+                self.settle_waitlist(line.product, turn);
+            }
+        }
         let can_reclaim = |order: &Order| self.can_reclaim(order);
         let decision = order.decide_outcome(attempt, outcome, &can_reclaim)?;
         let Some((change, release)) = decision else {

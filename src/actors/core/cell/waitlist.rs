@@ -7,7 +7,7 @@ use crate::actors::core::message::{Answer, Place, Refusal, Reply};
 use crate::actors::core::turn::Turn;
 use crate::domain::{
     BuyerId, Event, OrderPlaced, Posting, Product, ProductId, Quantity, Rejection, Timestamp,
-    WaitlistChange,
+    Waitlist, WaitlistChange,
 };
 
 /// Waitlists that a person may be on at once.
@@ -62,8 +62,15 @@ impl Cell {
     // -- what happens by itself ----------------------------------------------------------------------------------
 
     /// Ends offers that are over, and makes those that a sale's opening has let wait.
+    ///
+    /// What is due beyond the steps of one call is left for the turns after it: until then nobody else may have the
+    /// units of offers that are over.
     pub(super) fn settle_waitlist(&mut self, id: ProductId, turn: &mut Turn) {
-        while self.is_waitlist_due(id, turn.now) && !turn.batch.is_full() {
+        const STEPS_MAX: usize = 500;
+        for _ in 0..STEPS_MAX {
+            if turn.batch.is_full() || !self.is_waitlist_due(id, turn.now) {
+                return;
+            }
             self.settle_waitlist_once(id, turn);
         }
     }
@@ -82,12 +89,25 @@ impl Cell {
         let Some(actor) = self.products.get(&id) else {
             return;
         };
-        match actor.product().decide_lapse(turn.now) {
-            Some((change, postings)) => self.change_waitlist(id, change, postings, turn),
-            None => self.offer_free_units(id, turn),
+        let product = actor.product();
+        if let Some((change, postings)) = product.decide_lapse(turn.now) {
+            self.change_waitlist(id, change, postings, turn);
+        } else if let Some(change) = product.decide_waitlist_end(turn.now) {
+            self.note_leaving(id, turn);
+            self.change_waitlist(id, change, Vec::new(), turn);
+        } else {
+            self.offer_free_units(id, turn);
         }
         // A sale that closed meanwhile has nothing to offer, whatever it was noted for.
         self.note_waitlist(id, turn.now);
+    }
+
+    /// Whoever is about to lose their place is told, if somebody watches.
+    fn note_leaving(&self, id: ProductId, turn: &mut Turn) {
+        let actor = self.products.get(&id).filter(|_| turn.is_watched);
+        let waitlist = actor.map(|actor| actor.product().waitlist());
+        let leaving = waitlist.into_iter().flat_map(Waitlist::queue);
+        turn.places.extend(leaving.map(|waiter| (id, waiter.buyer)));
     }
 
     fn is_waitlist_due(&self, id: ProductId, now: Timestamp) -> bool {
@@ -154,6 +174,9 @@ impl Cell {
         change: &WaitlistChange,
         postings: &[Posting],
     ) {
+        if *change == WaitlistChange::Ended {
+            self.forget_queue(id);
+        }
         self.product_mut(id)
             .apply_to_waitlist(sequence, at, change, postings);
         if let WaitlistChange::Joined { buyer, .. } = change {
@@ -178,6 +201,14 @@ impl Cell {
     pub(super) fn forget_waitlist(&mut self, id: ProductId) {
         let product = self.product_mut(id).product();
         let buyers: Vec<BuyerId> = product.waitlist().waiters().map(|it| it.buyer).collect();
+        for buyer in buyers {
+            self.forget_waiting(id, buyer);
+        }
+    }
+
+    fn forget_queue(&mut self, id: ProductId) {
+        let product = self.product_mut(id).product();
+        let buyers: Vec<BuyerId> = product.waitlist().queue().map(|it| it.buyer).collect();
         for buyer in buyers {
             self.forget_waiting(id, buyer);
         }

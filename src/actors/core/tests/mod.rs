@@ -1,6 +1,7 @@
 //! The core driven by hand: a test takes the turns, tells the time, and plays SQL.
 
 mod bounds;
+mod closing;
 mod leaving;
 mod recalling;
 
@@ -170,17 +171,20 @@ impl Stage {
         };
         let open = ProductAct::Window(WindowAct::Schedule, Some(Window::open_from(self.now)));
         for act in [register, open] {
-            let mark = AdminMark {
-                admin: BuyerId::new(1),
-                request: RequestId::new(1),
-            };
-            self.ask(Command::ChangeProduct {
-                product: LAMP,
-                mark,
-                act,
-            })
-            .expect("a change of the shop");
+            self.change(act).expect("a change of the shop");
         }
+    }
+
+    fn change(&mut self, act: ProductAct) -> Answer {
+        let mark = AdminMark {
+            admin: BuyerId::new(1),
+            request: RequestId::new(1),
+        };
+        self.ask(Command::ChangeProduct {
+            product: LAMP,
+            mark,
+            act,
+        })
     }
 
     fn moment(&self) -> Moment {

@@ -459,7 +459,7 @@ impl Story {
             Refusal::Rejected(Rejection::BelowSold { total, sold }) => {
                 format!("{total} is below {sold} sold")
             }
-            Refusal::Rejected(Rejection::HasCommittedUnits { held, sold }) => {
+            Refusal::Rejected(Rejection::HasCommittedUnits { held, sold, .. }) => {
                 format!("{held} held, {sold} sold")
             }
             Refusal::Rejected(Rejection::StillAvailable { available, .. }) => {

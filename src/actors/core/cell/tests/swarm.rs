@@ -178,6 +178,7 @@ const SITUATIONS: &[&str] = &[
     "a return of somebody else's order",
     "a return window ends",
     "a sale opens with units for those who wait",
+    "a sale closes on those who wait",
     "a second payment extends nothing",
     "a second payment starts while one is under way",
     "a second success for a paid order",

@@ -121,13 +121,11 @@ impl World {
                     .expect("an order that was placed is known"),
             );
         }
-        if !self.model.any_left_waiting_at_closing() {
-            assert_eq!(
-                self.cell.next_due(),
-                self.model.next_due(),
-                "the next thing to happen by itself"
-            );
-        }
+        assert_eq!(
+            self.cell.next_due(),
+            self.model.next_due(),
+            "the next thing to happen by itself"
+        );
         if all {
             self.compare_people();
         }

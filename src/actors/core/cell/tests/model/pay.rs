@@ -144,6 +144,13 @@ impl Model {
             "an outcome comes in the last microsecond of a hold",
         );
         self.touch(id);
+        let paid = self.papers.get(&id);
+        let lines = paid
+            .filter(|_| outcome == PaymentOutcome::Captured)
+            .map(|paper| paper.lines.clone());
+        for (product, ..) in lines.unwrap_or_default() {
+            self.lapse_all(product);
+        }
         let Some(paper) = self.papers.get_mut(&id) else {
             return refused(Rejection::NoSuchOrder);
         };

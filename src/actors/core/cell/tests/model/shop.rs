@@ -6,7 +6,11 @@ use crate::domain::{Money, ProductId, Rejection, RestockTo, Span, Stock, Window,
 
 impl Model {
     pub(super) fn change(&mut self, product: ProductId, act: &ProductAct) -> Expected {
-        match self.try_change(product, act) {
+        let changed = self.try_change(product, act);
+        if changed.is_ok() {
+            self.lapse_all(product);
+        }
+        match changed {
             Ok(()) => Expected::Product(product, self.stock(product)),
             Err(rejection) => refused(rejection),
         }
@@ -59,7 +63,9 @@ impl Model {
                     .hit("a product with committed units is not deleted");
                 return Err(Rejection::HasCommittedUnits {
                     held: stock.held,
+                    offered: stock.offered,
                     sold: stock.sold,
+                    returning: stock.returning,
                 });
             }
             ProductAct::Delete => {

@@ -188,6 +188,14 @@ impl Model {
     pub(super) fn lapse_one(&mut self, id: ProductId) {
         let first = self.shelves[&id].first_to_lapse();
         let Some((_, buyer)) = first.filter(|(deadline, _)| *deadline <= self.now) else {
+            if self
+                .closes_on_waiting(id)
+                .is_some_and(|end| end <= self.now)
+            {
+                self.marks.hit("a sale closes on those who wait");
+                let shelf = self.shelves.get_mut(&id).unwrap();
+                return shelf.line.retain(|one| one.offer.is_some());
+            }
             self.marks.hit("a sale opens with units for those who wait");
             return self.serve(id);
         };
@@ -218,20 +226,14 @@ impl Model {
             let closes = window.closes_at.unwrap_or(Timestamp::MAX);
             owed && !window.paused && closes > self.now && closes > window.opens_at
         });
-        lapse.into_iter().chain(opens.map(|it| it.opens_at)).min()
+        let opens = opens.map(|it| it.opens_at);
+        let closes = self.closes_on_waiting(id);
+        lapse.into_iter().chain(opens).chain(closes).min()
     }
 
-    /// A sale that has closed with units left for those who wait: when the cell notices that nothing comes of it any more
-    /// is its own business.
-    pub(in crate::actors::core::cell::tests) fn any_left_waiting_at_closing(&self) -> bool {
-        self.shelves.iter().any(|(id, shelf)| {
-            let over = |end: Timestamp| end <= self.now;
-            shelf.waiting() > 0
-                && shelf
-                    .window
-                    .is_some_and(|window| window.closes_at.is_some_and(over))
-                && self.stock(*id).available > 0
-        })
+    fn closes_on_waiting(&self, id: ProductId) -> Option<Timestamp> {
+        let shelf = &self.shelves[&id];
+        shelf.window?.closes_at.filter(|_| shelf.waiting() > 0)
     }
 
     /// Everybody on a list.
