@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Caller, Key, MariaDb, Registry, Sale, Shop, at_once, eventually, is_long, line, pause, recount,
-    text, trade,
+    Caller, Key, MariaDb, Registry, Sale, Shop, Webhook, at_once, eventually, is_long, line, pause,
+    recount, text, trade,
 };
 
 #[test]
@@ -57,6 +57,72 @@ fn a_server_that_dies_while_the_database_is_dead_loses_nothing() {
     assert_eq!(bob.at(shop.url()).state(&other), "held");
     shop.catches_up();
     assert_eq!(shop.units(&lamp), (98, 1, 1));
+}
+
+#[test]
+fn a_restart_finds_the_old_orders_that_the_journal_speaks_of() {
+    let Some((mut database, mut shop)) = open() else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(5));
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 1);
+    let declined = alice
+        .pay(&order, "card_declined")
+        .is_refused(402, "payment_declined");
+    alice.pay(&order, "card").is(201);
+    // Placed three days ago.
+    shop.catches_up();
+    shop.stop();
+    shop.sql("UPDATE orders SET placed_at = placed_at - 259200000000");
+    shop.leave_books_unproved();
+    shop.start();
+    // Over today.
+    let alice = alice.at(shop.url());
+    alice.cancel(&order);
+    eventually("the money is back", || {
+        let rows = shop.rows("SELECT refund FROM payment_attempts ORDER BY ordinal");
+        (rows == [["not_due"], ["done"]]).then_some(())
+    });
+    database.kill();
+    is_degraded(&shop);
+    let captured = json!({
+        "type": "captured",
+        "order_id": order["id"],
+        "attempt_id": declined["payment_id"],
+        "amount": order["total"],
+    });
+    let settled =
+        |shop: &Shop| Webhook::sandbox(shop).send(&captured).is(200)["result"] == "settled";
+    assert!(settled(&shop));
+    shop.kill();
+    database.start_again();
+    let (_, report) = shop.verify();
+    assert_refuses_nothing(&report);
+    shop.start();
+    let refunds = |shop: &Shop| {
+        let payments = alice.at(shop.url()).order(&order)["payments"].clone();
+        [0, 1].map(|attempt| payments[attempt]["refund"].clone())
+    };
+    assert_eq!(refunds(&shop), ["due", "done"]);
+    // Told again, it is what it was: before and after the order has left memory.
+    assert!(settled(&shop));
+    shop.stop();
+    shop.start();
+    assert!(settled(&shop));
+    assert_eq!(refunds(&shop), ["due", "done"]);
+}
+
+/// The moved times are told; nothing that a start would stumble over.
+#[track_caller]
+fn assert_refuses_nothing(report: &Value) {
+    let faults = report["faults"].as_array().expect("faults");
+    let breaks_rules = |fault: &&Value| text_of(fault).contains("breaks the rules");
+    assert_eq!(faults.iter().find(breaks_rules), None, "{report}");
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 #[test]
