@@ -237,6 +237,7 @@ impl Core {
         }
         let concerned = Concerned::by(&command);
         let (cell, turn) = (&mut self.cell, &mut self.turn);
+        turn.begin_command();
         let outcome = catch_unwind(AssertUnwindSafe(|| cell.handle(command, reply_to, turn)));
         if outcome.is_err() {
             self.note_crash(&concerned);
@@ -338,12 +339,11 @@ impl Core {
 
     // -- crashed actors ------------------------------------------------------------------------------------------
 
-    /// Whatever the command touched may be half changed; so may what others touched in the same turn, which is rebuilt
-    /// with the rest.
+    /// Whatever the command touched may be half changed. What others touched in the same turn is as they left it.
     fn note_crash(&mut self, concerned: &Concerned) {
         self.turned.crashes += 1;
         let mut products = concerned.products(&self.cell);
-        products.extend(self.turn.touched.keys());
+        products.extend(self.turn.touched_by_command.iter().copied());
         tracing::error!(
             products = ?products,
             order.id = ?concerned.order(),

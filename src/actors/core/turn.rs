@@ -1,5 +1,7 @@
 //! One turn of the engine: what a batch of commands decided, kept back until the journal has it.
 
+use smallvec::SmallVec;
+
 use super::message::{Answer, Effect, ReplyTo};
 use crate::domain::{BuyerId, Event, IdMap, OrderId, OrderPlaced, ProductId, Timestamp};
 use crate::persistence::codec;
@@ -14,6 +16,8 @@ pub(crate) struct Turn {
     pub(crate) effects: Vec<Effect>,
     /// Products whose published snapshot is stale.
     pub(crate) touched: IdMap<ProductId, ()>,
+    /// Products that the command in hand has touched.
+    pub(crate) touched_by_command: SmallVec<[ProductId; 4]>,
     /// What was placed, so that repeats and people with units in hand are recognised without asking an actor.
     pub(crate) placed: Vec<OrderPlaced>,
     /// Who was offered units of what, for the same reason.
@@ -35,6 +39,7 @@ impl Turn {
             answers: Vec::new(),
             effects: Vec::new(),
             touched: IdMap::default(),
+            touched_by_command: SmallVec::new(),
             placed: Vec::new(),
             offered: Vec::new(),
             is_watched: false,
@@ -79,8 +84,13 @@ impl Turn {
         }
     }
 
+    pub(crate) fn begin_command(&mut self) {
+        self.touched_by_command.clear();
+    }
+
     pub(crate) fn touch(&mut self, product: ProductId) {
         self.touched.insert(product, ());
+        self.touched_by_command.push(product);
     }
 
     pub(crate) fn answer(&mut self, to: ReplyTo, answer: Answer) {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod closing;
+mod crashing;
 mod leaving;
 mod recalling;
 
@@ -150,11 +151,11 @@ impl Stage {
             projected: Position::ZERO,
             asked: 0,
         };
-        stage.open_sale();
+        stage.open_sale(LAMP);
         stage
     }
 
-    fn open_sale(&mut self) {
+    fn open_sale(&mut self, product: ProductId) {
         let details = Details {
             name: "Lamp".into(),
             description: "".into(),
@@ -171,20 +172,20 @@ impl Stage {
         };
         let open = ProductAct::Window(WindowAct::Schedule, Some(Window::open_from(self.now)));
         for act in [register, open] {
-            self.change(act).expect("a change of the shop");
+            self.change_of(product, act).expect("a change of the shop");
         }
     }
 
     fn change(&mut self, act: ProductAct) -> Answer {
+        self.change_of(LAMP, act)
+    }
+
+    fn change_of(&mut self, product: ProductId, act: ProductAct) -> Answer {
         let mark = AdminMark {
             admin: BuyerId::new(1),
             request: RequestId::new(1),
         };
-        self.ask(Command::ChangeProduct {
-            product: LAMP,
-            mark,
-            act,
-        })
+        self.ask(Command::ChangeProduct { product, mark, act })
     }
 
     fn moment(&self) -> Moment {
@@ -229,16 +230,20 @@ impl Stage {
     }
 
     fn place(&mut self, buyer: BuyerId) -> Result<Order, Refusal> {
+        let place = self.placing(buyer, LAMP);
+        order_in(self.ask(place))
+    }
+
+    fn placing(&self, buyer: BuyerId, product: ProductId) -> Command {
         let unique = u128::from(self.asked + 1) << 8;
-        let place = PlaceOrder {
+        Command::PlaceOrder(PlaceOrder {
             order: OrderId::for_buyer(unique, buyer),
             buyer,
             key: KeyHash::new(unique),
             fingerprint: Fingerprint(0),
             address: None,
-            lines: vec![(LAMP, Quantity::new(1).expect("one"))],
-        };
-        order_in(self.ask(Command::PlaceOrder(place)))
+            lines: vec![(product, Quantity::new(1).expect("one"))],
+        })
     }
 
     fn cancel(&mut self, order: &Order) -> Result<Order, Refusal> {
