@@ -31,6 +31,8 @@ pub(crate) enum Scenario {
     Latency(Latency),
     /// Latency of a purchase at a steady rate, in turns with and without a storm of sign-ins
     SignIns(SignIns),
+    /// Latency of a purchase at a steady rate, in turns alone and beside an account that takes and cancels holds without rest
+    BusyAccount(BusyAccount),
     /// What thousands of live streams of a product cost: memory, the time of a change to all, and purchases beside them
     Live(Live),
     /// Throughput with the load spread over 1, 100 and 10,000 products
@@ -176,6 +178,24 @@ pub(crate) struct SignIns {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct BusyAccount {
+    /// Purchases of the others a second
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: u32,
+    /// Holds that the account has taken and cancelled before it is measured
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) cycles: u64,
+    /// Connections by which it builds up this past
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) parallel: u32,
+    /// How often the two take turns
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Live {
     /// Live streams of the product
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -218,6 +238,7 @@ impl Cli {
             Scenario::ManyProducts(many) => many.load.server.validate(),
             Scenario::Latency(latency) => latency.load.server.validate(),
             Scenario::SignIns(sign_ins) => sign_ins.load.server.validate(),
+            Scenario::BusyAccount(busy) => busy.load.server.validate(),
             Scenario::Live(live) => live.load.server.validate(),
             Scenario::NoOpServer(_) => Ok(()),
         }

@@ -4,6 +4,7 @@
 //! Deliberately absent: any knowledge of Layby's inside; what a client cannot see is not evidence.
 
 mod api;
+mod busy_account;
 mod buyers;
 mod cli;
 mod clock;
@@ -22,6 +23,7 @@ mod progress;
 mod report;
 mod server;
 mod settle;
+mod side_by_side;
 mod sign_ins;
 mod signing;
 mod workload;
@@ -86,6 +88,10 @@ async fn run(scenario: Scenario) -> Result<ExitCode> {
         }
         Scenario::SignIns(options) => finish(
             &sign_ins::run(&options).await?,
+            options.load.json.as_deref(),
+        ),
+        Scenario::BusyAccount(options) => finish(
+            &busy_account::run(&options).await?,
             options.load.json.as_deref(),
         ),
         Scenario::Compare(options) => {

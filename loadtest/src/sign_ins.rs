@@ -11,7 +11,8 @@ use crate::cli::SignIns as Options;
 use crate::http::{Address, Connection, Request};
 use crate::open_loop::{self, Measured};
 use crate::peers::{Bench, Peer};
-use crate::report::{Latency, Report, Resale, quantile_ms, round};
+use crate::report::{Report, quantile_ms};
+use crate::side_by_side::SideBySide;
 
 /// The storm must not make a purchase more than twice as slow.
 const SLOWER_MAX: f64 = 2.0;
@@ -108,47 +109,25 @@ fn report(
     stormy_ms: &[f64],
     last: &Measured,
 ) -> Report {
-    let mut ratios: Vec<f64> = quiet_ms
-        .iter()
-        .zip(stormy_ms)
-        .map(|(quiet, stormy)| round(stormy / quiet.max(0.001), 3))
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
     let mut why = Vec::new();
-    if median >= SLOWER_MAX {
-        why.push(format!(
-            "purchases have {median} times their p99 under sign-ins; less than {SLOWER_MAX} is asked for"
-        ));
-    }
     if storm.signed_in.get() == 0 {
         why.push("nobody signed in, so nothing was shown".to_owned());
     }
-    Report {
+    let side_by_side = SideBySide {
         scenario: "sign-ins",
-        buyers: u64::from(options.load.buyers),
-        units: 0,
-        sold: 0,
-        oversold: 0,
-        undersold: 0,
-        leaked: 0,
-        first_come_inversions: 0,
-        requests: last.requests,
-        errors: 0,
-        elapsed_s: round(last.elapsed_s, 3),
-        throughput_per_s: round(last.requests as f64 / last.elapsed_s.max(1e-6), 1),
-        latency_ms: Latency::of(&last.latency_us),
-        resale_ms: Resale::default(),
-        verdict: if why.is_empty() { "ok" } else { "wrong" },
+        beside: "under sign-ins",
+        buyers: options.load.buyers,
+        rate_per_s: options.rate,
+        slower_max: SLOWER_MAX,
+        alone_ms: quiet_ms,
+        beside_ms: stormy_ms,
+        last,
         why,
         more: json!({
-            "p99_quiet_ms": quiet_ms,
-            "p99_under_sign_ins_ms": stormy_ms,
-            "p99_ratio": {"median": median, "min": ratios.first(), "max": ratios.last()},
             "parallel_sign_ins": options.parallel,
             "signed_in": storm.signed_in.get(),
             "turned_away": storm.turned_away.get(),
-            "rate_per_s": options.rate,
         }),
-    }
+    };
+    side_by_side.report()
 }

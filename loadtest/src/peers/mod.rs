@@ -119,6 +119,14 @@ impl Bench {
         Ok(request)
     }
 
+    /// One buyer of the Layby server, and the others.
+    pub(crate) fn one_and_others(&self) -> Result<(buyers::Buyer, Vec<buyers::Buyer>)> {
+        let server = self.server.as_ref().context("an account needs Layby")?;
+        let mut others = self.server_buyers(server)?;
+        let one = others.pop().context("two buyers are needed at least")?;
+        Ok((one, others))
+    }
+
     /// Where the signing key is: that of the Layby server if possible, so that all peers check the same tokens.
     fn data_dir(&self) -> &Path {
         if let Some(own_key) = &self.own_key {

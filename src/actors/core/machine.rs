@@ -305,9 +305,11 @@ impl Core {
         let Some(order) = forgotten.filter(|_| !self.has_failed) else {
             return Some(envelope);
         };
-        if let Err(envelope) = self.recalls.park(order, envelope) {
+        if self.recalls.is_full() {
             self.turn
                 .answer(envelope.reply_to, Err(Refusal::RecallsBusy));
+        } else {
+            self.recalls.park(order, envelope);
         }
         None
     }

@@ -56,11 +56,12 @@ impl Recalls {
         }
     }
 
-    /// Gives the command back if too many wait already.
-    pub(super) fn park(&mut self, order: OrderId, envelope: Envelope) -> Result<(), Envelope> {
-        if self.parked_len >= Self::PARKED_MAX {
-            return Err(envelope);
-        }
+    pub(super) fn is_full(&self) -> bool {
+        self.parked_len >= Self::PARKED_MAX
+    }
+
+    /// Keeps a command until SQL has been asked for its order.
+    pub(super) fn park(&mut self, order: OrderId, envelope: Envelope) {
         self.parked_len += 1;
         match self.parked.entry(order) {
             Entry::Occupied(mut waiting) => waiting.get_mut().push(envelope),
@@ -69,7 +70,6 @@ impl Recalls {
                 self.wanted.push(order);
             }
         }
-        Ok(())
     }
 
     /// Orders were forgotten that SQL has since it stood at `position`.
