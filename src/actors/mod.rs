@@ -18,4 +18,4 @@ pub use engine::{
     Board, Counters, Engine, EngineFailure, EngineLink, EngineOptions, EngineParts, Listing,
     LiveState, Lookout, Notice, Reload, RunningEngine, StartError, Watch, replay_state, start,
 };
-pub use payment::PaymentTimes;
+pub use payment::{PaymentCounters, PaymentTimes};

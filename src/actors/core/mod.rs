@@ -6,7 +6,7 @@
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
 //! | `product`, `order` | the actors of one product, and of one slice of the buyers |
 //! | `turn` | what a batch of commands decided, kept back until the journal has it |
-//! | `breaker` | shuts buyers out while the payment provider gives no clear answers |
+//! | `breaker` | shuts buyers out while the payment provider is away |
 //!
 //! Deliberately absent: threads, actix, tokio, and any clock: `now` comes in.
 

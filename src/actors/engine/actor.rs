@@ -338,6 +338,10 @@ impl EngineActor {
         for (_, answer) in &mut self.turn.answers {
             *answer = Err(Refusal::JournalFailed);
         }
+        // The provider may still answer, but nothing that it says can be recorded any more.
+        for waiter in self.cell.take_waiters() {
+            self.turn.answer(waiter, Err(Refusal::JournalFailed));
+        }
         self.turn.effects.clear();
         self.deliver();
         (self.on_failure)(failure);

@@ -13,7 +13,7 @@
 mod actor;
 mod board;
 mod handle;
-mod inbox;
+pub(crate) mod inbox;
 mod lane;
 mod startup;
 mod watch;
