@@ -106,7 +106,7 @@ pub struct ServeOptions {
     /// Commands in flight at the engine; the next is told 503 [default: 16384]
     #[arg(long, env = "LAYBY_IN_FLIGHT_MAX", value_name = "N")]
     pub in_flight_max: Option<usize>,
-    /// Payments under way; the next is told 503 [default: 65536]
+    /// Payments under way, and refunds due; the next is told 503 [default: 65536]
     #[arg(long, env = "LAYBY_PAYMENTS_PENDING_MAX", value_name = "N")]
     pub payments_pending_max: Option<usize>,
     /// Size of a journal segment in MiB [default: 64]
@@ -130,13 +130,16 @@ pub struct ServeOptions {
     /// How long units are kept for somebody on the waitlist, in seconds [default: 120]
     #[arg(long, env = "LAYBY_OFFER_SECONDS", value_name = "S")]
     pub offer_seconds: Option<u32>,
-    /// How long a buyer waits for the payment provider before being told 202, in ms [default: 3000]
+    /// How long a buyer waits for the payment before being told 202, in ms [default: 3000]
     #[arg(long, env = "LAYBY_PAYMENT_ANSWER_MS", value_name = "MS")]
     pub payment_answer_ms: Option<u64>,
-    /// Calls of the payment provider at once; the next waits its turn [default: 64]
+    /// How long a call of the payment provider may take, from when it is sent, in ms [default: 30000]
+    #[arg(long, env = "LAYBY_PAYMENT_CALL_MS", value_name = "MS")]
+    pub payment_call_ms: Option<u64>,
+    /// Charges sent to the payment provider at once, and look-ups and refunds beside them; the next waits its turn [default: 64]
     #[arg(long, env = "LAYBY_PAYMENT_CALLS_MAX", value_name = "N")]
     pub payment_calls_max: Option<usize>,
-    /// Calls in a row without a clear answer after which nobody starts to pay [default: 10]
+    /// Calls in a row without an answer of the provider's own after which nobody starts to pay [default: 10]
     #[arg(long, env = "LAYBY_PAYMENT_UNCLEAR_MAX", value_name = "N")]
     pub payment_unclear_max: Option<u32>,
     /// How long nobody starts to pay then, unless an answer comes before, in ms [default: 5000]
@@ -313,6 +316,7 @@ impl ServeOptions {
             settled_memory_mib: self.settled_memory_mib.or(file.settled_memory_mib),
             offer_seconds: self.offer_seconds.or(file.offer_seconds),
             payment_answer_ms: self.payment_answer_ms.or(file.payment_answer_ms),
+            payment_call_ms: self.payment_call_ms.or(file.payment_call_ms),
             payment_calls_max: self.payment_calls_max.or(file.payment_calls_max),
             payment_unclear_max: self.payment_unclear_max.or(file.payment_unclear_max),
             payment_pause_ms: self.payment_pause_ms.or(file.payment_pause_ms),
@@ -375,7 +379,6 @@ impl ServeOptions {
 
     fn engine(&self) -> anyhow::Result<EngineOptions> {
         let defaults = EngineOptions::default();
-        let times = PaymentTimes::default();
         ensure!(
             self.in_flight_max != Some(0) && self.payments_pending_max != Some(0),
             "in_flight_max and payments_pending_max must be at least 1"
@@ -393,12 +396,7 @@ impl ServeOptions {
             settled_memory_bytes: mib(self.settled_memory_mib, 2048, 1..=1 << 30)?,
             person: self.person(),
             offer_ttl: self.offer_ttl(defaults.offer_ttl)?,
-            payment_times: PaymentTimes {
-                answer_within: self
-                    .payment_answer_ms
-                    .map_or(times.answer_within, Duration::from_millis),
-                ..times
-            },
+            payment_times: self.payment_times(),
             payment_calls_max: self.payment_calls_max.unwrap_or(defaults.payment_calls_max),
             breaker: self.breaker(),
             ..defaults
@@ -414,6 +412,16 @@ impl ServeOptions {
         PersonLimits {
             open_orders_max: self.open_orders_max.unwrap_or(defaults.open_orders_max),
             ended_holds_max: self.ended_holds_max.unwrap_or(defaults.ended_holds_max),
+        }
+    }
+
+    fn payment_times(&self) -> PaymentTimes {
+        let times = PaymentTimes::default();
+        let or = |setting: Option<u64>, default| setting.map_or(default, Duration::from_millis);
+        PaymentTimes {
+            answer_within: or(self.payment_answer_ms, times.answer_within),
+            call_within: or(self.payment_call_ms, times.call_within),
+            ..times
         }
     }
 
@@ -453,6 +461,7 @@ impl ServeOptions {
                 .stripe_url
                 .clone()
                 .unwrap_or_else(|| "https://api.stripe.com".into()),
+            call_within: self.payment_times().call_within,
             sandbox: self.sandbox()?,
         })
     }

@@ -22,4 +22,4 @@ pub use engine::{
     Board, Counters, Engine, EngineLink, EngineOptions, EngineParts, Listing, Lookout, Notice,
     RecallOrders, Reload, RunningEngine, StartError, Watch, replay_state, start,
 };
-pub use payment::PaymentTimes;
+pub use payment::{PaymentCounters, PaymentTimes};

@@ -99,7 +99,7 @@ pub enum OrderChange {
         method: Box<str>,
         deadline: Timestamp,
     },
-    /// The provider gave no clear answer in time; it is asked again until it does.
+    /// The attempt was not settled as soon as its buyer should hear of it.
     PaymentDeferred {
         attempt: AttemptId,
     },

@@ -97,14 +97,57 @@ impl Collector for Readings {
             Some(&unit),
             &late,
         )?;
+        self.encode_payment_ends(&mut encoder)?;
         self.encode_gauges(encoder)
     }
 }
 
 impl Readings {
+    fn encode_payment_ends(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Calls of the payment provider, by what was asked and how it ended";
+        let mut family = encoder.encode_descriptor("payment_calls", help, None, kind)?;
+        for (call, end, count) in self.engine.counters().payments.ends() {
+            let labels = [("call", call), ("end", end)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let projection = (self.lag)();
+        let payments = &self.engine.counters().payments;
+        let load = |count: &AtomicU64| gauge(count.load(Ordering::Relaxed));
+        let oldest = payments.oldest_charge_age(self.engine.now());
+        let unit = Unit::Seconds;
+        show(
+            &mut encoder,
+            "payment_queue_age",
+            "How long the first charge that waits to be sent has waited",
+            Some(&unit),
+            &ConstGauge::new(oldest.as_micros() as f64 / 1e6),
+        )?;
         let gauges = [
+            (
+                "payment_queue_length",
+                "Charges that wait to be sent to the payment provider",
+                load(&payments.charges_waiting),
+            ),
+            (
+                "payment_charges_under_way",
+                "Charges that the payment provider has not answered yet",
+                load(&payments.charges_under_way),
+            ),
+            (
+                "payment_follow_ups_waiting",
+                "Look-ups and refunds that wait to be sent, or for their next try",
+                load(&payments.follow_ups_waiting),
+            ),
+            (
+                "payment_follow_ups_under_way",
+                "Look-ups and refunds that the payment provider has not answered yet",
+                load(&payments.follow_ups_under_way),
+            ),
             (
                 "projection_position",
                 "The record that SQL has followed to",

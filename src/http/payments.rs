@@ -21,7 +21,8 @@ use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 pub struct NewPayment {
     /// What the provider calls the means of payment, 1 to 64 characters: with Stripe the id of a payment method. The
     /// sandbox takes any name, and lets
-    /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate` and `card_out_of_order` behave as they say.
+    /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate`, `card_out_of_order` and `card_no_refund` behave as
+    /// they say.
     #[schema(example = "card")]
     method: String,
 }
@@ -32,7 +33,7 @@ pub struct PaymentAnswered {
     /// The attempt.
     id: Uuid,
     order_id: Uuid,
-    /// `paid`, or `pending` while the provider owes a clear answer.
+    /// `paid`, or `pending` while there is no result.
     #[schema(example = "paid")]
     state: &'static str,
     method: String,
@@ -58,7 +59,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     responses(
         (status = 201, body = PaymentAnswered, description = "paid"),
-        (status = 202, body = PaymentAnswered, description = "pending: the provider owes a clear answer; look at the order"),
+        (status = 202, body = PaymentAnswered, description = "pending: others are before it, or the provider takes its time; look at the order"),
         (status = 402, description = "payment_declined: the hold lives on, try again"),
         (status = 404),
         (status = 409, description = "hold_expired, already_paid, payment_in_progress, order_cancelled, payment_returned, too_many_attempts"),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
@@ -21,10 +21,13 @@ use layby::domain::{
     OrderState, PaymentAnswer, PaymentOutcome, ProductId, Quantity, RefundState, RequestId,
     RestockTo, Span, Timestamp, Window, WindowAct,
 };
-use layby::gateways::payment::{self, Charge, PaymentProvider, Unclear};
+use layby::gateways::payment::{self, CallError, Charge, PaymentProvider};
 use layby::persistence::database::{self, Database};
 use layby::persistence::following::Progress;
-use layby::persistence::journal::{FileJournal, Journal, Options, RealDisk};
+use layby::persistence::journal::{
+    Batch, FileJournal, Journal, JournalError, JournalReader, Options, Position, ReadError,
+    RealDisk,
+};
 use layby::persistence::projection::{self, Projection};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -297,6 +300,52 @@ fn a_watcher_is_told_what_changes_and_after_a_crash_to_read_anew() {
     });
 }
 
+#[test]
+fn whoever_waits_for_the_provider_is_answered_when_the_journal_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tables = Store::Sqlite.tables(directory.path());
+    actix_web::rt::System::new().block_on(async {
+        let patient = PaymentTimes {
+            answer_within: Duration::from_secs(3_600),
+            ..PaymentTimes::default()
+        };
+        let stage = Stage::set_up_with(directory.path(), tables.url(), patient).await;
+        let lamp = stage.product(9).await;
+        let place = async || stage.place(lamp, 1).await.expect("there are enough");
+        let (pays, takes_back) = (place().await, place().await);
+        stage.pay(&takes_back, "card, no refund").await;
+        let start = stage.payment(&pays, "silent");
+        let repeat = StartPayment {
+            key: start.key,
+            ..stage.payment(&pays, "silent")
+        };
+        let cancel = stage.engine.cancel_order(takes_back.id, takes_back.buyer);
+        let fail = async {
+            while stage.state(&takes_back).await != OrderState::Refunding
+                || stage.state(&pays).await != OrderState::Paying
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stage.journal_fails.store(true, Ordering::SeqCst);
+            stage.place(lamp, 1).await
+        };
+        let (paid, again, cancelled, placed) = tokio::join!(
+            stage.engine.start_payment(start),
+            stage.engine.start_payment(repeat),
+            cancel,
+            fail
+        );
+        let failed = Some(Refusal::JournalFailed);
+        assert_eq!(paid.err(), failed);
+        assert_eq!(again.err(), failed);
+        assert_eq!(cancelled.err(), failed);
+        assert_eq!(placed.err(), failed);
+        stage.running.close().await.expect_err("it has failed");
+        stage.projection.stop().expect("stopped");
+        stage.database.close().await;
+    });
+}
+
 // -- the stage ---------------------------------------------------------------------------------------------------
 
 struct Stage {
@@ -307,6 +356,45 @@ struct Stage {
     notices: mpsc::Sender<payment::Notice>,
     projection: Projection,
     database: Database,
+    journal_fails: Arc<AtomicBool>,
+}
+
+/// Takes nothing any more once it is told so.
+struct FailingJournal {
+    inner: FileJournal<RealDisk>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Journal for FailingJournal {
+    fn append(&mut self, batch: &Batch) -> Result<Position, JournalError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(JournalError::Failed);
+        }
+        self.inner.append(batch)
+    }
+
+    fn seal(&mut self) -> Result<(), JournalError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(JournalError::Failed);
+        }
+        self.inner.seal()
+    }
+
+    fn position(&self) -> Position {
+        self.inner.position()
+    }
+
+    fn release_through(&mut self, position: Position) {
+        self.inner.release_through(position);
+    }
+
+    fn bytes_after(&self, position: Position) -> u64 {
+        self.inner.bytes_after(position)
+    }
+
+    fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
+        self.inner.reader(after)
+    }
 }
 
 /// Takes the money at once from `card`, and says nothing about anything else until it is told to.
@@ -316,18 +404,25 @@ struct Bank {
 }
 
 impl PaymentProvider for Bank {
-    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>> {
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, CallError>> {
         match &*charge.method {
-            "card" => ready(Ok(PaymentOutcome::Captured)).boxed(),
+            "card" | "card, no refund" => ready(Ok(PaymentOutcome::Captured)).boxed(),
             _ => pending().boxed(),
         }
     }
 
-    fn look_up(&self, _: AttemptId) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
-        ready(Err(Unclear("the line is busy".into()))).boxed()
+    fn look_up(
+        &self,
+        _: AttemptId,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, CallError>> {
+        ready(Err(CallError::Unavailable("the line is busy".into()))).boxed()
     }
 
-    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>> {
+    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), CallError>> {
+        if &*charge.method == "card, no refund" {
+            return pending().boxed();
+        }
         self.refunded.lock().push(charge.attempt);
         ready(Ok(())).boxed()
     }
@@ -357,6 +452,18 @@ fn on_stage(play: impl AsyncFn(&Stage)) {
 
 impl Stage {
     async fn set_up(directory: &Path, database_url: &str) -> Self {
+        let times = PaymentTimes {
+            answer_within: Duration::from_millis(30),
+            ..PaymentTimes::default()
+        };
+        Self::set_up_with(directory, database_url, times).await
+    }
+
+    async fn set_up_with(
+        directory: &Path,
+        database_url: &str,
+        payment_times: PaymentTimes,
+    ) -> Self {
         let disk = RealDisk::create(directory.join("journal")).expect("a directory");
         let options = Options {
             segment_bytes: 1 << 20,
@@ -377,25 +484,30 @@ impl Stage {
             let progress = progress.clone();
             Box::new(move || progress.position())
         };
+        let journal_fails = Arc::new(AtomicBool::new(false));
+        let is_meant = Arc::clone(&journal_fails);
         let running = actors::start(EngineParts {
-            journal: Box::new(journal),
+            journal: Box::new(FailingJournal {
+                inner: journal,
+                fails: Arc::clone(&journal_fails),
+            }),
             live: live.into(),
             clock: Arc::new(clock.clone()),
             calendar: Arc::new(ShopCalendar::default()),
             provider: Arc::<Bank>::clone(&bank),
             notices: Some(heard),
             options: EngineOptions {
-                payment_times: PaymentTimes {
-                    answer_within: Duration::from_millis(30),
-                    ..PaymentTimes::default()
-                },
+                payment_times,
                 ..EngineOptions::default()
             },
             reload: reload(database.clone()),
             recall: recall(database.clone()),
             projected: projected(),
             followed: projected(),
-            on_failure: Box::new(|error| panic!("the engine failed: {error}")),
+            on_failure: Box::new(move |error| {
+                let is_meant = is_meant.load(Ordering::SeqCst);
+                assert!(is_meant, "the engine failed: {error}");
+            }),
         })
         .await
         .expect("an engine");
@@ -410,6 +522,7 @@ impl Stage {
             notices,
             projection,
             database,
+            journal_fails,
         }
     }
 
@@ -487,15 +600,19 @@ impl Stage {
     }
 
     async fn pay(&self, order: &Order, method: &str) -> Box<PaymentReply> {
-        let start = StartPayment {
+        let start = self.payment(order, method);
+        self.engine.start_payment(start).await.expect("a payment")
+    }
+
+    fn payment(&self, order: &Order, method: &str) -> StartPayment {
+        StartPayment {
             order: order.id,
             buyer: order.buyer,
             attempt: AttemptId::new(unique()),
             key: KeyHash::new(unique()),
             fingerprint: Fingerprint(0),
             method: method.into(),
-        };
-        self.engine.start_payment(start).await.expect("a payment")
+        }
     }
 
     /// An order whose payment nobody has heard of when its time is over.

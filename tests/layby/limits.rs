@@ -50,7 +50,11 @@ fn more_requests_than_are_admitted_are_told_to_come_back(store: Store) {
 }
 
 fn more_payments_than_are_admitted_are_told_to_come_back(store: Store) {
-    let options = ["--payments-pending-max", "1", "--payment-answer-ms", "100"];
+    let options = [
+        "--payments-pending-max=1",
+        "--payment-answer-ms=100",
+        "--payment-call-ms=200",
+    ];
     let shop = Shop::open_with(store, &options);
     let lamp = shop.product(Sale::of(10));
     let (alice, bob, key) = (shop.buyer(), shop.buyer(), Key::fresh());

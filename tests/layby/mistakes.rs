@@ -213,7 +213,8 @@ fn every_list_has_pages(store: Store) {
 }
 
 fn one_buyers_failure_sells_nothing_out_for_the_others(store: Store) {
-    let shop = Shop::open_with(store, &["--payment-answer-ms", "100"]);
+    let options = ["--payment-answer-ms=100", "--payment-call-ms=200"];
+    let shop = Shop::open_with(store, &options);
     let lamp = shop.product(Sale::of(5));
     let mallory = shop.buyer();
     let unknown = uuid::Uuid::now_v7().to_string();

@@ -1,8 +1,8 @@
 //! The circuit breaker before the payment provider, as a state machine that is told what time it is.
 //!
-//! While the provider gives no clear answers, more attempts would only be holds that nobody can settle: new ones are
-//! refused at once, and buyers keep their holds. What is under way goes on being looked up; one clear answer is enough
-//! to let buyers pay again, and after each pause one of them may try.
+//! While the provider gives no answers of its own, more attempts would only be holds that nobody can settle: new ones are
+//! refused at once, and buyers keep their holds. What is under way goes on being looked up; one answer, a refusal too, is
+//! enough to let buyers pay again, and after each pause one of them may try.
 //!
 //! **Invariant:** it decides about new attempts alone. Look-ups and refunds are never held up by it.
 
@@ -10,7 +10,7 @@ use crate::domain::{Span, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerOptions {
-    /// Calls in a row without a clear answer; the last of them opens the breaker.
+    /// Calls in a row without an answer of the provider's own; the last of them opens the breaker.
     pub unclear_max: u32,
     /// How long nobody may try once it is open.
     pub pause: Span,
@@ -64,7 +64,7 @@ impl Breaker {
         Ok(())
     }
 
-    /// A call got a clear answer. `true` if that let buyers in again.
+    /// A call got an answer. `true` if that let buyers in again.
     pub(crate) fn note_clear(&mut self) -> bool {
         let was_open = matches!(self.state, State::Open { .. });
         self.state = State::Closed {

@@ -3,7 +3,7 @@
 use crate::domain::{
     AddressId, AdminMark, AttemptId, BuyerId, Details, Fingerprint, KeyHash, Money, Order, OrderId,
     PaymentAnswer, PaymentOutcome, ProductId, Quantity, Rejection, RestockTo, Snapshot, Span,
-    Waiter, Window, WindowAct,
+    Timestamp, Waiter, Window, WindowAct,
 };
 
 /// Something the engine is asked to do. Ids and hashes are made by the sender: the engine draws nothing at random.
@@ -62,7 +62,7 @@ pub enum Command {
         /// What the provider says it is about, if it says so; nothing settles if that is not the order's total.
         amount: Option<Money>,
     },
-    /// The provider gave no clear answer in time: tell the buyer so, and go on asking.
+    /// The attempt is not settled as soon as a buyer should hear of it: tell them so.
     DeferPayment {
         order: OrderId,
         attempt: AttemptId,
@@ -100,7 +100,7 @@ pub enum Command {
         order: OrderId,
         mark: AdminMark,
     },
-    /// How a call of the provider has ended: with a clear answer or without.
+    /// How a call of the provider has ended: with an answer of the provider's own, refusals included, or without.
     NoteProvider {
         answered: bool,
     },
@@ -227,7 +227,7 @@ pub struct PaymentReply {
     pub amount: Money,
     pub answer: PaymentAnswer,
     /// Until when another attempt may start after a decline.
-    pub deadline: crate::domain::Timestamp,
+    pub deadline: Timestamp,
 }
 
 impl PaymentReply {
@@ -252,9 +252,9 @@ pub enum Refusal {
     Rejected(Rejection),
     /// More commands in flight than the engine admits.
     Overloaded,
-    /// More payments under way than the engine admits.
+    /// More payments under way, or refunds due, than the engine admits.
     PaymentsBusy,
-    /// The payment provider gives no clear answers; nobody starts to pay until it does.
+    /// The payment provider gives no answers of its own; nobody starts to pay until it does.
     PaymentsUnavailable {
         retry_after: Span,
     },
@@ -292,7 +292,16 @@ pub enum ReplyTo {
 /// Work for the world outside, released only once the journal has what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    Charge(ProviderOrder),
+    /// To be sent when its turn comes, if that is before `send_by`, when the order can no longer be paid.
+    Charge {
+        order: ProviderOrder,
+        send_by: Timestamp,
+    },
+    /// The order can no longer be paid: a charge that has not been sent must not be.
+    Withdraw {
+        order: OrderId,
+        attempt: AttemptId,
+    },
     /// The state of an attempt is unknown after a restart: ask before charging.
     LookUp(ProviderOrder),
     Refund(ProviderOrder),

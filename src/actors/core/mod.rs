@@ -10,7 +10,7 @@
 //! | `recall` | orders that have left memory and are asked for again |
 //! | `replay` | the journal folded into a cell that was read from SQL |
 //! | `crash` | what a panic in an actor's work leaves behind |
-//! | `breaker` | shuts buyers out while the payment provider gives no clear answers |
+//! | `breaker` | shuts buyers out while the payment provider is away |
 //!
 //! Deliberately absent: threads, actix, tokio, and any clock: `now` comes in.
 

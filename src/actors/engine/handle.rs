@@ -58,6 +58,11 @@ impl EngineLink {
         });
     }
 
+    /// Time as the engine stamps it.
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
     /// Lets the engine look at the clock now.
     pub fn nudge(&self) {
         self.shared.wake();

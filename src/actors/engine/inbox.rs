@@ -14,6 +14,7 @@ use super::board::Board;
 use super::lane::Lane;
 use super::watch::Watchers;
 use crate::actors::core::message::{Envelope, Refusal};
+use crate::actors::payment::PaymentCounters;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
@@ -52,6 +53,7 @@ pub struct Counters {
     pub refused_overloaded: AtomicU64,
     pub actor_crashes: AtomicU64,
     pub holds_expired_late_us_max: AtomicU64,
+    pub payments: PaymentCounters,
 }
 
 impl Shared {

@@ -16,7 +16,7 @@ mod actor;
 mod board;
 mod filter;
 mod handle;
-mod inbox;
+pub(crate) mod inbox;
 mod lane;
 mod outlet;
 mod startup;

@@ -1,10 +1,12 @@
 //! Bringing an engine to life: the state as SQL has it, the journal after it, then the threads.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Arbiter};
 use futures_util::future::BoxFuture;
-use tokio::runtime::Handle;
+use rustix::thread::set_name;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use super::actor::{Close, EngineActor, EngineActorParts, Rebuild, RecallOrders};
@@ -161,7 +163,7 @@ pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
     fill_board(&shared.board, &cell);
     let link = EngineLink::new(Arc::clone(&shared));
-    let (engine_thread, payment_thread) = (Arbiter::new(), Arbiter::new());
+    let (engine_thread, payment_thread) = (thread(c"engine"), thread(c"payments"));
     let payments = start_payments(
         &payment_thread,
         parts.provider,
@@ -254,6 +256,19 @@ async fn replay_elsewhere(
         Ok(cell) => Ok(cell?),
         Err(_panic_or_shutdown) => Err(StartError::Interrupted),
     }
+}
+
+/// A thread for actors, under a name of at most 15 bytes by which the system shows it.
+fn thread(name: &'static CStr) -> Arbiter {
+    Arbiter::with_tokio_rt(move || {
+        if let Err(error) = set_name(name) {
+            tracing::warn!(%error, "a thread stays without its name {name:?}");
+        }
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime, as every thread of actors has one")
+    })
 }
 
 fn start_payments(

@@ -9,10 +9,12 @@ mod webhook;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::domain::{AttemptId, Money, OrderId, PaymentOutcome};
 use crate::secrets::PaymentSecrets;
@@ -34,6 +36,8 @@ pub enum ProviderKind {
 pub struct PaymentOptions {
     pub provider: ProviderKind,
     pub stripe_url: String,
+    /// How long one call may take.
+    pub call_within: Duration,
     pub sandbox: SandboxPlan,
 }
 
@@ -62,11 +66,21 @@ pub struct Notice {
     pub outcome: PaymentOutcome,
 }
 
-/// The provider gave no answer that means anything: a time-out, a lost connection, a fault on its side.
-/// The money may have been taken or not.
-#[derive(Debug, thiserror::Error)]
-#[error("the payment provider gave no clear answer: {0}")]
-pub struct Unclear(pub String);
+/// Why a call did not do what it was asked to. What it says of the money and what it says of the provider's health are two
+/// questions, so whoever makes a call has to tell all three apart; see `docs/decisions/0013`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// It said no, in its own words: this call moved no money and will move none.
+    #[error("the payment provider refuses: {0}")]
+    Refused(String),
+    /// It answered, but that settles nothing: it is at work on the attempt, or another call of ours is.
+    #[error("the payment provider has not settled it: {0}")]
+    Unsettled(String),
+    /// No answer of its own: a time-out, a lost connection, a fault on its side, a limit on calls, a key that it does not
+    /// take. The money may have moved or not.
+    #[error("the payment provider is not available: {0}")]
+    Unavailable(String),
+}
 
 /// Takes money and gives it back.
 ///
@@ -74,17 +88,31 @@ pub struct Unclear(pub String);
 /// - `charge` and `refund` are idempotent by attempt: a repeat gives the first result and moves no money.
 /// - `look_up` tells what became of an attempt and takes no money. It may call off an attempt that could still take
 ///   some, which then is declined for good. `None` means that no charge of it ever arrived, and none that was sent
-///   before the look-up will.
-/// - `Declined` means that no money was taken, and none will be under this attempt by a call made before.
-/// - `Err` says nothing about the money.
+///   before `quiet_since` will; whoever asks has sent none since then.
+/// - `Declined`, and a charge that is `Refused`, mean that no money was taken, and none will be under this attempt by a
+///   call made before. A refund that is refused gave nothing back. A look-up that is refused says nothing about the money.
+/// - Any other error says nothing about the money.
 /// - A call that is dropped before it has ended may have happened or not, and is looked up like one that failed.
 pub trait PaymentProvider: Send + Sync + std::fmt::Debug {
-    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>>;
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, CallError>>;
 
-    fn look_up(&self, attempt: AttemptId)
-    -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>>;
+    fn look_up(
+        &self,
+        attempt: AttemptId,
+        quiet_since: Instant,
+    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, CallError>>;
 
-    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>>;
+    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), CallError>>;
+}
+
+impl CallError {
+    /// Whether the provider is there and speaks for itself. Only its absence counts against its health.
+    pub const fn is_answer(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unsettled(_) => true,
+            Self::Unavailable(_) => false,
+        }
+    }
 }
 
 impl ProviderKind {
@@ -123,7 +151,13 @@ pub fn open(
     let webhooks = WebhookDoor::new(options.provider, webhooks);
     if options.provider == ProviderKind::Stripe {
         let key = stripe_key.context("Stripe needs a secret key")?;
-        let stripe = Stripe::open(&StripeOptions::at(&options.stripe_url), key)?;
+        let stripe = Stripe::open(
+            &StripeOptions {
+                call_within: options.call_within,
+                ..StripeOptions::at(&options.stripe_url)
+            },
+            key,
+        )?;
         return Ok(Payments {
             provider: Arc::new(stripe),
             notices: None,
@@ -138,4 +172,9 @@ pub fn open(
         notices: Some(notices),
         webhooks,
     })
+}
+
+/// There is nothing to give back, and a repeat changes nothing about that.
+fn never_captured(attempt: AttemptId) -> CallError {
+    CallError::Refused(format!("attempt {attempt} was never captured"))
 }

@@ -15,8 +15,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::{Charge, Notice, PaymentProvider, Unclear};
+use super::{CallError, Charge, Notice, PaymentProvider, never_captured};
 use crate::domain::{AttemptId, PaymentOutcome};
 
 /// How often the sandbox misbehaves, each rate in 0..=1 and drawn in this order, and how long things take.
@@ -46,6 +47,9 @@ enum Script {
     TimeOut,
     OutOfOrder,
 }
+
+/// Pays, and refuses to give the money back.
+const NO_REFUND: &str = "card_no_refund";
 
 #[derive(Debug)]
 pub struct Sandbox {
@@ -111,7 +115,7 @@ impl Sandbox {
         (captured, books.refunded.len())
     }
 
-    async fn play(&self, charge: Charge) -> Result<PaymentOutcome, Unclear> {
+    async fn play(&self, charge: Charge) -> Result<PaymentOutcome, CallError> {
         tokio::time::sleep(self.plan.latency).await;
         let (script, outcome) = self.enter(&charge)?;
         let notice = Notice {
@@ -143,36 +147,39 @@ impl Sandbox {
     }
 
     /// Books the attempt, unless it is in the books already.
-    fn enter(&self, charge: &Charge) -> Result<(Script, PaymentOutcome), Unclear> {
+    fn enter(&self, charge: &Charge) -> Result<(Script, PaymentOutcome), CallError> {
         let mut books = self.books.lock();
         if let Some(known) = books.outcomes.get(&charge.attempt) {
             return Ok((Script::Pay, *known));
         }
-        books.charges += 1;
-        let script = self.plan.script(&charge.method, books.charges);
+        let number = books.charges + 1;
+        let script = self.plan.script(&charge.method, number);
         let outcome = match script {
             Script::Decline => PaymentOutcome::Declined,
             _ => PaymentOutcome::Captured,
         };
-        books.outcomes.insert(charge.attempt, outcome);
         let word = match outcome {
             PaymentOutcome::Captured => "captured",
             PaymentOutcome::Declined => "declined",
         };
         books.write(word, charge)?;
+        books.book(charge.attempt, outcome);
         Ok((script, outcome))
     }
 
-    fn give_back(&self, charge: &Charge) -> Result<(), Unclear> {
+    fn give_back(&self, charge: &Charge) -> Result<(), CallError> {
         let mut books = self.books.lock();
         if books.outcomes.get(&charge.attempt) != Some(&PaymentOutcome::Captured) {
-            return Err(Unclear(format!(
-                "attempt {} was never captured",
-                charge.attempt
+            return Err(never_captured(charge.attempt));
+        }
+        if &*charge.method == NO_REFUND {
+            return Err(CallError::Refused(format!(
+                "{NO_REFUND} takes no money back"
             )));
         }
-        if books.refunded.insert(charge.attempt, ()).is_none() {
+        if !books.refunded.contains_key(&charge.attempt) {
             books.write("refunded", charge)?;
+            books.refunded.insert(charge.attempt, ());
         }
         Ok(())
     }
@@ -189,19 +196,20 @@ impl Sandbox {
 }
 
 impl PaymentProvider for Sandbox {
-    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>> {
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, CallError>> {
         self.play(charge).boxed()
     }
 
     fn look_up(
         &self,
         attempt: AttemptId,
-    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
+        _quiet_since: Instant,
+    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, CallError>> {
         let known = self.books.lock().outcomes.get(&attempt).copied();
         std::future::ready(Ok(known)).boxed()
     }
 
-    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>> {
+    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), CallError>> {
         std::future::ready(self.give_back(&charge)).boxed()
     }
 }
@@ -209,7 +217,7 @@ impl PaymentProvider for Sandbox {
 impl SandboxPlan {
     fn script(&self, method: &str, charge_number: u64) -> Script {
         match method {
-            "card_ok" => Script::Pay,
+            "card_ok" | NO_REFUND => Script::Pay,
             "card_declined" => Script::Decline,
             "card_late" => Script::Late,
             "card_duplicate" => Script::Duplicate,
@@ -285,7 +293,7 @@ impl Books {
         self.outcomes.insert(attempt, outcome);
     }
 
-    fn write(&mut self, word: &str, charge: &Charge) -> Result<(), Unclear> {
+    fn write(&mut self, word: &str, charge: &Charge) -> Result<(), CallError> {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
@@ -297,7 +305,7 @@ impl Books {
             charge.amount.currency.as_str()
         );
         file.write_all(line.as_bytes())
-            .map_err(|error| Unclear(format!("the sandbox cannot write its books: {error}")))
+            .map_err(|error| CallError::Unavailable(format!("cannot write its books: {error}")))
     }
 }
 
@@ -351,6 +359,42 @@ mod tests {
         }
         let lines = std::fs::read_to_string(&path).expect("the books");
         assert_eq!(lines.lines().count(), 2, "{lines}");
+    }
+
+    #[tokio::test]
+    async fn what_the_books_do_not_take_has_not_happened() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("books");
+        let (sandbox, _notices) = Sandbox::open(SandboxPlan::default(), Some(&path)).expect("new");
+        let writable = sandbox.books.lock().file.take();
+        sandbox.books.lock().file = Some(File::open(&path).expect("to be read alone"));
+        let unavailable = |error| matches!(error, CallError::Unavailable(_));
+        assert!(
+            sandbox
+                .charge(charge(1, "card"))
+                .await
+                .is_err_and(unavailable)
+        );
+        assert_eq!(sandbox.totals(), (0, 0));
+        sandbox.books.lock().file = writable;
+        sandbox.charge(charge(1, "card")).await.expect("clear");
+        sandbox.books.lock().file = Some(File::open(&path).expect("to be read alone"));
+        assert!(
+            sandbox
+                .refund(charge(1, "card"))
+                .await
+                .is_err_and(unavailable)
+        );
+        assert_eq!(sandbox.totals(), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_refund_can_be_refused_on_purpose() {
+        let (sandbox, _notices) = Sandbox::open(SandboxPlan::default(), None).expect("in memory");
+        sandbox.charge(charge(1, NO_REFUND)).await.expect("clear");
+        let refused = sandbox.refund(charge(1, NO_REFUND)).await;
+        assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+        assert_eq!(sandbox.totals(), (1, 0));
     }
 
     #[test]

@@ -303,9 +303,10 @@ impl From<Refusal> for Problem {
                 "overloaded",
                 "more requests are in flight than are admitted",
             ),
-            Refusal::PaymentsBusy => {
-                busy("payments_busy", "more payments are under way than admitted")
-            }
+            Refusal::PaymentsBusy => busy(
+                "payments_busy",
+                "more payments are under way, or refunds due, than are admitted",
+            ),
             Refusal::PaymentsUnavailable { retry_after } => payments_unavailable(retry_after),
             Refusal::JournalFull => busy(
                 "database_behind",

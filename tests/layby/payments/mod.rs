@@ -1,5 +1,6 @@
 //! Paying, and giving money back. The sandbox keeps the provider's side of the books.
 
+mod queue;
 pub(crate) mod stripe;
 mod webhooks;
 
@@ -205,7 +206,7 @@ fn an_order_takes_twenty_attempts(store: Store) {
 }
 
 fn a_provider_that_is_silent_is_no_decline(store: Store) {
-    let shop = Shop::open_with(store, &["--payment-answer-ms", "150"]);
+    let shop = Shop::open_with(store, &["--payment-answer-ms=150", "--payment-call-ms=300"]);
     let lamp = shop.product(Sale::of(5));
     let (alice, key) = (shop.buyer(), Key::fresh());
     let order = alice.hold(&lamp, 1);
@@ -241,14 +242,18 @@ fn a_late_answer_settles_the_payment(store: Store) {
 }
 
 fn a_payment_that_gets_no_turn_is_pending_and_made_later(store: Store) {
-    let options = ["--payment-answer-ms=200", "--payment-calls-max=1"];
+    let options = [
+        "--payment-answer-ms=200",
+        "--payment-call-ms=200",
+        "--payment-calls-max=1",
+    ];
     let shop = Shop::open_with(store, &options);
     let lamp = shop.product(Sale::of(6));
     let people = shop.buyers(6);
     let orders: Vec<_> = people.iter().map(|it| it.hold(&lamp, 1)).collect();
     let pairs: Vec<_> = people.iter().zip(&orders).collect();
     at_once(&pairs, |(buyer, order)| {
-        // Each keeps the only turn for as long as a buyer waits.
+        // Each keeps the only turn for as long as a call may take.
         buyer.pay(order, "card_timeout").is(202);
     });
     let at_first = shop.provider_books().captured().len();
@@ -395,6 +400,7 @@ fn an_answer_that_was_lost_in_a_crash_is_given_to_the_repeat(store: Store) {
 fn a_tenth_declined_leaves_money_and_units_in_agreement(store: Store) {
     let rates = [
         "--payment-answer-ms=100",
+        "--payment-call-ms=300",
         "--sandbox-late-ms=200",
         "--sandbox-seed=7",
         "--sandbox-decline-rate=0.1",

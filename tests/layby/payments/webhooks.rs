@@ -81,7 +81,8 @@ fn a_signed_word_pays_the_order_and_survives_a_crash(store: Store) {
 }
 
 fn a_signed_decline_gives_the_hold_back_its_chance(store: Store) {
-    let shop = Shop::open_with(store, &["--payment-answer-ms", "100"]);
+    let options = ["--payment-answer-ms=100", "--payment-call-ms=300"];
+    let shop = Shop::open_with(store, &options);
     let lamp = shop.product(Sale::of(5));
     let alice = shop.buyer();
     let order = alice.hold(&lamp, 1);
@@ -261,7 +262,9 @@ fn a_signed_body_that_is_no_word_is_told_so(store: Store) {
 }
 
 fn a_success_after_the_hold_takes_the_units_again(store: Store) {
-    let shop = Shop::open(store);
+    let mut shop = Shop::open(store);
+    // The sandbox has never taken this money, whatever it has signed.
+    shop.announce("refuses to give money back");
     let short = Sale {
         hold_seconds: 1,
         ..Sale::of(2)

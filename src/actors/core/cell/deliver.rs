@@ -65,6 +65,7 @@ impl Cell {
                 OrderChange::ReturnAccepted { attempt, .. } => Some(*attempt),
                 _ => None,
             };
+            self.admit_refund()?;
             self.change_order_as(Some(mark), id, change, release, turn);
             if let Some(attempt) = refunded {
                 self.refund_if_due(id, attempt, turn);

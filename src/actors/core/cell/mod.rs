@@ -27,8 +27,9 @@ use smallvec::SmallVec;
 
 use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
-    AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Order, OrderChange, OrderId, OrderPlaced,
-    Posting, Product, ProductChange, ProductId, Rejection, Snapshot, Span, Timestamp,
+    Attempt, AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Order, OrderChange, OrderId,
+    OrderPlaced, Posting, Product, ProductChange, ProductId, RefundState, Rejection, Snapshot,
+    Span, Timestamp,
 };
 
 const SHARDS: usize = Cell::SHARDS;
@@ -55,6 +56,8 @@ pub(crate) struct Cell {
     at_rest: VecDeque<(Timestamp, OrderId)>,
     /// Orders at rest that somebody has asked for again, and when.
     recalled: VecDeque<(Timestamp, OrderId)>,
+    /// Attempts whose money is to go back.
+    refunds_due: usize,
     limits: CellLimits,
     /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
     breaker: Breaker,
@@ -64,7 +67,7 @@ pub(crate) struct Cell {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CellLimits {
-    /// Attempts to pay under way at once; the next one is refused as [`Refusal::PaymentsBusy`].
+    /// Attempts to pay under way at once, and refunds due at once; the next one is refused as [`Refusal::PaymentsBusy`].
     pub(crate) payments_pending_max: usize,
     /// How long units are kept for somebody on the waitlist.
     pub(crate) offer_ttl: Span,
@@ -114,6 +117,7 @@ impl Cell {
             payments_pending: 0,
             at_rest: VecDeque::new(),
             recalled: VecDeque::new(),
+            refunds_due: 0,
             limits,
             breaker: Breaker::new(BreakerOptions::default()),
             latest_stamp: Timestamp::ZERO,
@@ -459,10 +463,11 @@ impl Cell {
         change: &OrderChange,
         postings: &[Posting],
     ) {
-        let was_pending = self.order(id).map_or(0, pending_attempts);
+        let (were_pending, were_due) = self.order(id).map_or((0, 0), open_payments);
         let moved = self.shard_mut(id).apply(id, change, at);
-        let is_pending = self.order(id).map_or(0, pending_attempts);
-        self.payments_pending = (self.payments_pending + is_pending).saturating_sub(was_pending);
+        let (are_pending, are_due) = self.order(id).map_or((0, 0), open_payments);
+        self.payments_pending = (self.payments_pending + are_pending).saturating_sub(were_pending);
+        self.refunds_due = (self.refunds_due + are_due).saturating_sub(were_due);
         for posting in postings {
             self.product_mut(posting.product)
                 .post(posting, Some(moved.buyer));
@@ -492,7 +497,9 @@ impl Cell {
             self.at_rest.push_back((order.changed_at, id));
         }
         let hold_end = order.hold_end();
-        self.payments_pending += pending_attempts(&order);
+        let (pending, due) = open_payments(&order);
+        self.payments_pending += pending;
+        self.refunds_due += due;
         if hold_end.is_some() {
             for line in &order.lines {
                 self.product_mut(line.product).move_hold_end(None, hold_end);
@@ -680,7 +687,9 @@ impl Cell {
             .orders()
             .filter_map(|order| Some((order.next_due()?, order.id)))
             .collect();
-        self.payments_pending = self.orders().map(pending_attempts).sum();
+        let open = self.orders().map(open_payments);
+        (self.payments_pending, self.refunds_due) =
+            open.fold((0, 0), |sum, open| (sum.0 + open.0, sum.1 + open.1));
         self.note_waitlists();
     }
 
@@ -756,8 +765,13 @@ fn shard_of(order: OrderId) -> usize {
     usize::from(order.shard_byte()) % SHARDS
 }
 
-fn pending_attempts(order: &Order) -> usize {
-    order.attempts.iter().filter(|it| it.is_pending()).count()
+/// How many attempts of the order wait for the provider, and how many refunds.
+fn open_payments(order: &Order) -> (usize, usize) {
+    let count = |which: fn(&Attempt) -> bool| order.attempts.iter().filter(|it| which(it)).count();
+    (
+        count(Attempt::is_pending),
+        count(|it| it.refund == RefundState::Due),
+    )
 }
 
 /// What a payment provider needs to know of an attempt.
@@ -772,7 +786,6 @@ fn provider_order(order: &Order, attempt: AttemptId) -> Option<ProviderOrder> {
 }
 
 fn unfinished_effects(order: &Order) -> impl Iterator<Item = Effect> + '_ {
-    use crate::domain::RefundState;
     order.attempts.iter().filter_map(|attempt| {
         let known = provider_order(order, attempt.id)?;
         match (attempt.is_pending(), attempt.refund) {

@@ -151,14 +151,19 @@ impl Cell {
         if answered && self.breaker.note_clear() {
             tracing::info!("the payment provider answers again; buyers may pay");
         } else if !answered && self.breaker.note_unclear(now) {
-            tracing::warn!("the payment provider gives no clear answers; nobody starts to pay");
+            tracing::warn!("the payment provider gives no answers; nobody starts to pay");
         }
         Ok(Reply::Done)
     }
 
     fn charge(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
-        let known = self.order(id).and_then(|it| provider_order(it, attempt));
-        turn.effects.extend(known.map(Effect::Charge));
+        let charge = self.order(id).and_then(|order| {
+            Some(Effect::Charge {
+                order: provider_order(order, attempt)?,
+                send_by: order.cap(),
+            })
+        });
+        turn.effects.extend(charge);
     }
 
     fn can_reclaim(&self, order: &Order) -> bool {
@@ -217,12 +222,23 @@ impl Cell {
             OrderChange::RefundStarted { attempt } => Some(*attempt),
             _ => None,
         };
+        if refunded.is_some() {
+            self.admit_refund()?;
+        }
         self.change_order(id, change, release, turn);
         let Some(attempt) = refunded else {
             return Ok(RefundWait::No);
         };
         self.refund_if_due(id, attempt, turn);
         Ok(RefundWait::Yes)
+    }
+
+    /// Refunds wait for the provider as payments do, and as many may.
+    pub(super) fn admit_refund(&self) -> Result<(), Refusal> {
+        if self.refunds_due >= self.limits.payments_pending_max {
+            return Err(Refusal::PaymentsBusy);
+        }
+        Ok(())
     }
 
     pub(super) fn record_refund(
@@ -283,9 +299,28 @@ impl Cell {
             postings: self.postings(id, release),
             change,
         };
+        let was_paying = self.is_paying(id);
         self.happen(&event, turn);
+        if was_paying && !self.is_paying(id) {
+            self.withdraw_charges(id, turn);
+        }
         // The published snapshot names the earliest deadline, which a change may move without moving units.
         self.touch_products_of(id, turn);
+    }
+
+    fn is_paying(&self, id: OrderId) -> bool {
+        self.order(id)
+            .is_some_and(|order| order.state == OrderState::Paying)
+    }
+
+    fn withdraw_charges(&self, id: OrderId, turn: &mut Turn) {
+        let attempts = self.order(id).map(|order| &*order.attempts);
+        let pending = attempts.unwrap_or_default().iter();
+        let pending = pending.filter(|attempt| attempt.is_pending());
+        turn.effects.extend(pending.map(|attempt| Effect::Withdraw {
+            order: id,
+            attempt: attempt.id,
+        }));
     }
 
     fn touch_products_of(&self, id: OrderId, turn: &mut Turn) {

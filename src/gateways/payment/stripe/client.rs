@@ -1,5 +1,5 @@
-//! Stripe's API over HTTP: one pinned version, no redirects, a deadline for every call, and an answer that is either
-//! clear or not.
+//! Stripe's API over HTTP: one pinned version, no redirects, a deadline for every call, and an answer that either means
+//! something or says why it does not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::super::Unclear;
+use super::super::CallError;
 use super::objects::{Fault, FaultBody};
 
 /// What the fields and states mean that are read here. Newer versions of the account change nothing for us.
 const API_VERSION: &str = "2024-06-20";
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// Bytes of an answer; a longer one is unclear. A page of a hundred intents has half a megabyte.
+/// Bytes of an answer; a longer one is none of Stripe's. A page of a hundred intents has half a megabyte.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, Clone)]
@@ -42,13 +42,15 @@ pub(super) enum Said<T> {
     Declined(Fault),
     /// 400 or 404: the request makes no sense, so nothing was done.
     Refused(Fault),
+    /// 403: the key may not do this, so nothing was done.
+    NotPermitted(Fault),
 }
 
 impl StripeOptions {
     pub fn at(url: &str) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
-            call_within: Duration::from_secs(10),
+            call_within: Duration::from_secs(30),
         }
     }
 }
@@ -78,7 +80,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<Said<T>, Unclear> {
+    ) -> Result<Said<T>, CallError> {
         let request = self.http.get(format!("{}{path}", self.url)).query(query);
         self.send(request).await
     }
@@ -89,7 +91,7 @@ impl Client {
         path: &str,
         idempotency_key: &str,
         form: &[(&str, &str)],
-    ) -> Result<Said<T>, Unclear> {
+    ) -> Result<Said<T>, CallError> {
         let request = self
             .http
             .post(format!("{}{path}", self.url))
@@ -98,31 +100,29 @@ impl Client {
         self.send(request).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Said<T>, Unclear> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Said<T>, CallError> {
         let request = request
             .bearer_auth(self.key.as_str())
             .header("Stripe-Version", API_VERSION);
-        let response = request.send().await.map_err(unclear)?;
+        let response = request.send().await.map_err(unavailable)?;
         let status = response.status().as_u16();
         let body = read(response).await?;
         if (200..300).contains(&status) {
             let done = serde_json::from_slice(&body);
             return done.map(Said::Done).map_err(|error| {
-                Unclear(format!("Stripe's answer {status} does not read: {error}"))
+                CallError::Unavailable(format!("Stripe's answer {status} does not read: {error}"))
             });
         }
         // What stands between us and Stripe also answers 400 or 404, but not in Stripe's words.
         let Ok(FaultBody { error: fault }) = serde_json::from_slice(&body) else {
-            return Err(Unclear(format!(
+            return Err(CallError::Unavailable(format!(
                 "status {status}, and not in Stripe's words"
             )));
         };
-        let is_about_the_key = fault.r#type.as_deref() == Some("idempotency_error");
-        match status {
-            402 => Ok(Said::Declined(fault)),
-            400 | 404 if !is_about_the_key => Ok(Said::Refused(fault)),
-            _ => Err(Unclear(format!("Stripe answered {status}: {fault}"))),
-        }
+        Said::because_of(status, fault)
     }
 }
 
@@ -135,12 +135,26 @@ impl std::fmt::Debug for Client {
 }
 
 impl<T> Said<T> {
+    /// What a status other than success means; `docs/decisions/0013` has the table.
+    fn because_of(status: u16, fault: Fault) -> Result<Self, CallError> {
+        let said = || format!("Stripe answered {status}: {fault}");
+        match status {
+            402 => Ok(Self::Declined(fault)),
+            // An earlier call under the same key did something that this one cannot see, or is at it.
+            409 => Err(CallError::Unsettled(said())),
+            400 | 429 if fault.is_about_another_call() => Err(CallError::Unsettled(said())),
+            400 | 404 => Ok(Self::Refused(fault)),
+            403 => Ok(Self::NotPermitted(fault)),
+            _ => Err(CallError::Unavailable(said())),
+        }
+    }
+
     /// For calls that cannot be declined and make sense, as far as we know.
-    pub(super) fn done(self) -> Result<T, Unclear> {
+    pub(super) fn done(self) -> Result<T, CallError> {
         match self {
             Self::Done(it) => Ok(it),
-            Self::Declined(fault) | Self::Refused(fault) => {
-                Err(Unclear(format!("Stripe refused: {fault}")))
+            Self::Declined(fault) | Self::Refused(fault) | Self::NotPermitted(fault) => {
+                Err(CallError::Refused(fault.to_string()))
             }
         }
     }
@@ -170,11 +184,11 @@ fn tls() -> anyhow::Result<ClientConfig> {
     Ok(config)
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Unclear> {
+async fn read(mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unclear)? {
+    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Unclear(format!(
+            return Err(CallError::Unavailable(format!(
                 "an answer of more than {ANSWER_BYTES_MAX} bytes"
             )));
         }
@@ -184,6 +198,6 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Unclear> {
 }
 
 /// The whole chain of causes: "error sending request" alone helps nobody.
-fn unclear(error: reqwest::Error) -> Unclear {
-    Unclear(format!("{:#}", anyhow::Error::from(error.without_url())))
+fn unavailable(error: reqwest::Error) -> CallError {
+    CallError::Unavailable(format!("{:#}", anyhow::Error::from(error.without_url())))
 }

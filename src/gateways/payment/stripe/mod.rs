@@ -25,13 +25,14 @@ mod tests;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{Charge, PaymentProvider, Unclear};
+use super::{CallError, Charge, PaymentProvider, never_captured};
 use crate::domain::{AttemptId, Money, PaymentOutcome};
 use client::{Client, Said};
 use known::KnownIntents;
-use objects::{Intent, IntentId, Page, Refund, Status};
+use objects::{Fault, Intent, IntentId, Page, Refund, Status};
 
 pub use client::StripeOptions;
 pub(super) use objects::Event;
@@ -40,13 +41,21 @@ pub(super) use objects::Event;
 pub struct Stripe {
     client: Client,
     known: KnownIntents,
-    /// Held while the list is read: what one look-up finds there serves all that wait.
-    reading: Mutex<()>,
+    /// Held while the list is read: what one look-up finds there, or misses, serves all that wait.
+    last_reading: Mutex<Option<Reading>>,
+}
+
+/// A reading of the list that noted everything of ours on its way.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    began: Instant,
+    /// Whatever was made since then was on its pages.
+    reached_secs: u64,
 }
 
 /// Stripe's page of a list at its longest.
 const PAGE: &str = "100";
-/// Pages read for one look-up; beyond them it is unclear. That is 20,000 intents since the attempt.
+/// Pages read for one look-up; beyond them the answer is not known. That is 20,000 intents since the attempt.
 const PAGES_MAX: usize = 200;
 /// How far Stripe's clock and ours may be apart.
 const SKEW_SECS: u64 = 600;
@@ -60,37 +69,50 @@ impl Stripe {
         Ok(Self {
             client: Client::open(options, key)?,
             known: KnownIntents::default(),
-            reading: Mutex::new(()),
+            last_reading: Mutex::new(None),
         })
     }
 
-    async fn take(&self, charge: Charge) -> Result<PaymentOutcome, Unclear> {
+    async fn take(&self, charge: Charge) -> Result<PaymentOutcome, CallError> {
         if charge.amount.amount == 0 {
             return Ok(PaymentOutcome::Captured);
         }
         if !is_counted_alike(charge.amount) {
             let currency = charge.amount.currency.as_str();
-            tracing::warn!(attempt.id = %charge.attempt, "Stripe counts {currency} in other units; declined");
-            return Ok(PaymentOutcome::Declined);
+            return Err(CallError::Refused(format!(
+                "Stripe counts {currency} in other units"
+            )));
         }
         let intent = match self.known.get(charge.attempt) {
-            Some(id) => self.read(&id).await?,
+            Some(id) => self.read(&id).await.map_err(unsettled)?,
             None => match self.make(&charge).await? {
                 Said::Done(intent) => intent,
                 // Nothing can have been taken: making an intent moves no money.
-                Said::Declined(fault) | Said::Refused(fault) => {
-                    tracing::warn!(attempt.id = %charge.attempt, %fault, "Stripe refused to take a payment");
+                Said::Declined(fault) => {
+                    tracing::debug!(attempt.id = %charge.attempt, %fault, "declined");
                     return Ok(PaymentOutcome::Declined);
                 }
+                Said::Refused(fault) => return Err(CallError::Refused(fault.to_string())),
+                Said::NotPermitted(fault) => return Err(not_permitted(&fault)),
             },
         };
-        if intent.status != Status::RequiresConfirmation {
-            return self.conclude(charge.attempt, &intent).await;
-        }
-        self.confirm(charge.attempt, &intent).await
+        self.see_through(charge.attempt, &intent)
+            .await
+            .map_err(unsettled)
     }
 
-    async fn make(&self, charge: &Charge) -> Result<Said<Intent>, Unclear> {
+    async fn see_through(
+        &self,
+        attempt: AttemptId,
+        intent: &Intent,
+    ) -> Result<PaymentOutcome, CallError> {
+        if intent.status == Status::RequiresConfirmation {
+            return self.confirm(attempt, intent).await;
+        }
+        self.conclude(attempt, intent).await
+    }
+
+    async fn make(&self, charge: &Charge) -> Result<Said<Intent>, CallError> {
         let made = self
             .client
             .post(
@@ -121,7 +143,7 @@ impl Stripe {
         &self,
         attempt: AttemptId,
         intent: &Intent,
-    ) -> Result<PaymentOutcome, Unclear> {
+    ) -> Result<PaymentOutcome, CallError> {
         let path = format!("/v1/payment_intents/{}/confirm", intent.id.as_str());
         let key = idempotency_key(attempt, "confirm");
         match self.client.post::<Intent>(&path, &key, &[]).await? {
@@ -136,6 +158,7 @@ impl Stripe {
                 let intent = self.read(&intent.id).await?;
                 self.conclude(attempt, &intent).await
             }
+            Said::NotPermitted(fault) => Err(not_permitted(&fault)),
         }
     }
 
@@ -144,16 +167,17 @@ impl Stripe {
         &self,
         attempt: AttemptId,
         intent: &Intent,
-    ) -> Result<PaymentOutcome, Unclear> {
+    ) -> Result<PaymentOutcome, CallError> {
         match intent.status {
             Status::Succeeded => Ok(PaymentOutcome::Captured),
             Status::Canceled | Status::RequiresPaymentMethod => Ok(PaymentOutcome::Declined),
             Status::RequiresConfirmation | Status::RequiresAction | Status::RequiresCapture => {
                 self.call_off(attempt, intent).await
             }
-            Status::Processing | Status::Other => {
-                Err(Unclear(format!("the intent is {:?}", intent.status)))
-            }
+            Status::Processing | Status::Other => Err(CallError::Unsettled(format!(
+                "the intent is {:?}",
+                intent.status
+            ))),
         }
     }
 
@@ -163,19 +187,25 @@ impl Stripe {
         &self,
         attempt: AttemptId,
         intent: &Intent,
-    ) -> Result<PaymentOutcome, Unclear> {
+    ) -> Result<PaymentOutcome, CallError> {
         let path = format!("/v1/payment_intents/{}/cancel", intent.id.as_str());
         let key = idempotency_key(attempt, "cancel");
         let called_off = self.client.post::<Intent>(&path, &key, &[]).await?.done()?;
         if called_off.status != Status::Canceled {
-            return Err(Unclear("an intent could not be called off".into()));
+            return Err(CallError::Unsettled(
+                "an intent could not be called off".into(),
+            ));
         }
         tracing::info!(attempt.id = %attempt, was = ?intent.status, "a payment was called off");
         Ok(PaymentOutcome::Declined)
     }
 
-    async fn tell(&self, attempt: AttemptId) -> Result<Option<PaymentOutcome>, Unclear> {
-        let Some(id) = self.find(attempt).await? else {
+    async fn tell(
+        &self,
+        attempt: AttemptId,
+        quiet_since: Instant,
+    ) -> Result<Option<PaymentOutcome>, CallError> {
+        let Some(id) = self.find(attempt, quiet_since).await? else {
             return Ok(None);
         };
         let intent = self.read(&id).await?;
@@ -183,15 +213,12 @@ impl Stripe {
     }
 
     /// Looks at what is there first: money that went back more than a day ago would go back again.
-    async fn give_back(&self, charge: Charge) -> Result<(), Unclear> {
+    async fn give_back(&self, charge: Charge) -> Result<(), CallError> {
         if charge.amount.amount == 0 {
             return Ok(());
         }
-        let Some(id) = self.find(charge.attempt).await? else {
-            return Err(Unclear(format!(
-                "attempt {} was never captured",
-                charge.attempt
-            )));
+        let Some(id) = self.find(charge.attempt, Instant::now()).await? else {
+            return Err(never_captured(charge.attempt));
         };
         if self.read(&id).await?.is_refunded() {
             return Ok(());
@@ -202,31 +229,52 @@ impl Stripe {
             ("metadata[attempt_id]", &charge.attempt.to_string()),
         ];
         let key = idempotency_key(charge.attempt, "refund");
-        let refund: Refund = self.client.post("/v1/refunds", &key, &form).await?.done()?;
+        let refund: Refund = match self.client.post("/v1/refunds", &key, &form).await? {
+            Said::Refused(fault) if fault.says_refunded_before() => return Ok(()),
+            said => said.done()?,
+        };
+        let said = format!("refund {} is {:?}", refund.id, refund.status);
         match refund.status.as_deref() {
             Some("succeeded" | "pending") => Ok(()),
-            status => Err(Unclear(format!("refund {} is {status:?}", refund.id))),
+            Some("failed" | "canceled") => Err(CallError::Refused(said)),
+            _ => Err(CallError::Unsettled(said)),
         }
     }
 
     // -- finding the intent of an attempt ------------------------------------------------------------------------
 
-    async fn find(&self, attempt: AttemptId) -> Result<Option<IntentId>, Unclear> {
+    async fn find(
+        &self,
+        attempt: AttemptId,
+        quiet_since: Instant,
+    ) -> Result<Option<IntentId>, CallError> {
         if let Some(id) = self.known.get(attempt) {
             return Ok(Some(id));
         }
-        let _reading = self.reading.lock().await;
+        let mut last_reading = self.last_reading.lock().await;
         if let Some(id) = self.known.get(attempt) {
             return Ok(Some(id));
         }
-        self.read_list(attempt).await
+        let is_enough =
+            |it: &Reading| it.began >= quiet_since && it.reached_secs <= oldest(attempt);
+        if last_reading.as_ref().is_some_and(is_enough) {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        if let Some(reached_secs) = self.read_list(attempt).await? {
+            *last_reading = Some(Reading {
+                began,
+                reached_secs,
+            });
+        }
+        Ok(self.known.get(attempt))
     }
 
-    /// From the newest back to a while before the attempt was made. Notes whatever of ours it passes.
+    /// From the newest back to a while before the attempt was made, or to the attempt. Notes whatever of ours it passes.
+    /// Gives what it has reached if it has missed the attempt.
     ///
     /// The list and not the search, which lags behind by a minute and more.
-    async fn read_list(&self, attempt: AttemptId) -> Result<Option<IntentId>, Unclear> {
-        let made_at_secs = secs_of(attempt).saturating_sub(SKEW_SECS);
+    async fn read_list(&self, attempt: AttemptId) -> Result<Option<u64>, CallError> {
         let mut after: Option<IntentId> = None;
         for _ in 0..PAGES_MAX {
             let mut query = vec![("limit", PAGE)];
@@ -241,20 +289,21 @@ impl Stripe {
                     self.known.note(ours, intent.id.clone());
                 }
             }
-            if let Some(id) = self.known.get(attempt) {
-                return Ok(Some(id));
-            }
-            if !page.has_more || page.ends_before(made_at_secs) {
+            if self.known.get(attempt).is_some() {
                 return Ok(None);
+            }
+            let reached_secs = page.reached_secs();
+            if reached_secs <= oldest(attempt) {
+                return Ok(Some(reached_secs));
             }
             after = page.data.last().map(|intent| intent.id.clone());
         }
-        Err(Unclear(format!(
+        Err(CallError::Refused(format!(
             "attempt {attempt} is not among the last {PAGES_MAX} pages of intents"
         )))
     }
 
-    async fn read(&self, id: &IntentId) -> Result<Intent, Unclear> {
+    async fn read(&self, id: &IntentId) -> Result<Intent, CallError> {
         let path = format!("/v1/payment_intents/{}", id.as_str());
         let query = [("expand[]", "latest_charge")];
         self.client.get(&path, &query).await?.done()
@@ -262,30 +311,46 @@ impl Stripe {
 }
 
 impl PaymentProvider for Stripe {
-    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unclear>> {
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, CallError>> {
         self.take(charge).boxed()
     }
 
     fn look_up(
         &self,
         attempt: AttemptId,
-    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, Unclear>> {
-        self.tell(attempt).boxed()
+        quiet_since: Instant,
+    ) -> BoxFuture<'_, Result<Option<PaymentOutcome>, CallError>> {
+        self.tell(attempt, quiet_since).boxed()
     }
 
-    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), Unclear>> {
+    fn refund(&self, charge: Charge) -> BoxFuture<'_, Result<(), CallError>> {
         self.give_back(charge).boxed()
     }
 }
 
 impl Page {
-    /// Whether everything on the pages behind is older. Only a page that shows the order, newest first, tells that.
-    fn ends_before(&self, secs: u64) -> bool {
-        let (Some(first), Some(last)) = (self.data.first(), self.data.last()) else {
-            return false;
-        };
-        last.created < first.created && last.created < secs
+    /// Everything made since then is on this page or before it; only the last one, or one that shows the order, newest
+    /// first, tells that.
+    fn reached_secs(&self) -> u64 {
+        match (self.data.first(), self.data.last()) {
+            _ if !self.has_more => 0,
+            (Some(first), Some(last)) if last.created < first.created => last.created + 1,
+            _ => u64::MAX,
+        }
     }
+}
+
+/// From here on a confirmation may be on its way: what Stripe refuses now does not say that none was faster.
+fn unsettled(error: CallError) -> CallError {
+    match error {
+        CallError::Refused(words) => CallError::Unsettled(words),
+        CallError::Unsettled(_) | CallError::Unavailable(_) => error,
+    }
+}
+
+/// With this key nobody's money can be taken, whatever the card.
+fn not_permitted(fault: &Fault) -> CallError {
+    CallError::Unavailable(format!("the secret key may not take payments: {fault}"))
 }
 
 fn is_counted_alike(amount: Money) -> bool {
@@ -296,8 +361,10 @@ fn idempotency_key(attempt: AttemptId, act: &str) -> String {
     format!("layby-{attempt}-{act}")
 }
 
-/// When the attempt was made: its id is a `UUIDv7`, whose first 48 bits are milliseconds.
-fn secs_of(attempt: AttemptId) -> u64 {
+/// No intent of the attempt is older, by Stripe's clock: its id is a `UUIDv7`, whose first 48 bits are the milliseconds
+/// at which it was made.
+fn oldest(attempt: AttemptId) -> u64 {
     let milliseconds = attempt.get() >> 80;
-    u64::try_from(milliseconds / 1_000).unwrap_or(0)
+    let made_at_secs = u64::try_from(milliseconds / 1_000).unwrap_or(0);
+    made_at_secs.saturating_sub(SKEW_SECS)
 }

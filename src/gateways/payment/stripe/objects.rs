@@ -133,6 +133,18 @@ impl Intent {
     }
 }
 
+impl Fault {
+    /// The key belongs to a call with other parameters, or another call holds the object at this moment.
+    pub(super) fn is_about_another_call(&self) -> bool {
+        self.r#type.as_deref() == Some("idempotency_error")
+            || self.code.as_deref() == Some("lock_timeout")
+    }
+
+    pub(super) fn says_refunded_before(&self) -> bool {
+        self.code.as_deref() == Some("charge_already_refunded")
+    }
+}
+
 impl Metadata {
     pub(super) fn attempt(&self) -> Option<AttemptId> {
         uuid_in(self.attempt_id.as_deref()).map(AttemptId::new)

@@ -25,7 +25,7 @@ fn pay(till: &mut Till, order: OrderId) -> Result<AttemptId, Refusal> {
     let (answers, effects) = till.tell(command);
     match (answers.into_iter().next(), effects.as_slice()) {
         (Some(Err(refusal)), []) => Err(refusal),
-        (None, [Effect::Charge(charge)]) => Ok(charge.attempt),
+        (None, [Effect::Charge { order, .. }]) => Ok(order.attempt),
         other => panic!("neither started nor refused: {other:?}"),
     }
 }
@@ -80,7 +80,9 @@ fn what_is_under_way_goes_on_while_the_provider_is_away() {
     (0..3).for_each(|_| note(&mut till, false));
     let repeat = Command::RepeatCharge { order, attempt };
     let (_, effects) = till.tell(repeat);
-    assert!(matches!(effects.as_slice(), [Effect::Charge(it)] if it.attempt == attempt));
+    assert!(
+        matches!(effects.as_slice(), [Effect::Charge { order: it, .. }] if it.attempt == attempt)
+    );
     settle(&mut till, order, attempt, None).expect("settled");
     let cancel = Command::CancelOrder {
         order,

@@ -1,7 +1,7 @@
-//! Five races of a payment, a thousand seeds each, against a bank that keeps books of its own.
+//! Six races of a payment, a thousand seeds each, against a bank that keeps books of its own.
 //!
-//! The bank is honest and its messengers are not: calls travel, answers get lost, webhooks come late, twice and out of
-//! order, and the server dies between any two steps. Whatever happens, the bank's books must agree with the orders.
+//! The bank is honest and its messengers are not: calls wait and travel, answers get lost, webhooks come late, twice and
+//! out of order, and the server dies between any two steps. Whatever happens, the bank's books must agree with the orders.
 
 use std::collections::BTreeMap;
 
@@ -57,6 +57,15 @@ fn a_crash_between_call_and_result_loses_no_money() {
     assert!(seen.result_lost >= RUN_MIN, "{seen:?}");
 }
 
+#[test]
+fn a_charge_that_still_waits_when_its_order_cannot_be_paid_moves_no_money() {
+    let seen = race(Race::Queue);
+    assert!(
+        seen.withdrawn >= RUN_MIN && seen.unsent_at_the_cap >= RUN_MIN / 2,
+        "{seen:?}"
+    );
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Race {
     LateSuccess,
@@ -64,6 +73,7 @@ enum Race {
     Cancel,
     CrashBeforeCall,
     CrashBeforeResult,
+    Queue,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +104,10 @@ struct Seen {
     never_arrived: u64,
     /// The bank had taken the money, and a crash lost its word.
     result_lost: u64,
+    /// A charge was still waiting when its order could not be paid any more.
+    withdrawn: u64,
+    /// Its turn came before anybody had noticed that.
+    unsent_at_the_cap: u64,
 }
 
 /// What a provider knows: it takes the money of an attempt once, and gives it back once.
@@ -110,11 +124,13 @@ struct Account {
     is_refunded: bool,
 }
 
-/// A call on its way to the bank. One whose caller died still arrives, and is answered to nobody.
+/// A call that waits for its turn, or is on its way to the bank. One that was sent arrives also if its caller has died, and
+/// is answered to nobody.
 #[derive(Debug)]
 struct Call {
     effect: Effect,
     has_caller: bool,
+    is_sent: bool,
 }
 
 /// The bank's answer on its way back.
@@ -191,6 +207,10 @@ impl Scene {
                 Place, Pay, Arrive, Arrive, Answer, Webhook, Webhook, Webhook, TimePasses,
             ],
             Race::Cancel => &[Place, Pay, Pay, Arrive, Answer, Webhook, Cancel, TimePasses],
+            Race::Queue => &[
+                Place, Place, Pay, Pay, Pay, Arrive, Arrive, Arrive, Answer, Cancel, TimePasses,
+                TimePasses, Crash,
+            ],
             Race::CrashBeforeCall => &[Place, Pay, Arrive, Answer, TimePasses, Crash],
             Race::CrashBeforeResult => &[
                 Place, Pay, Arrive, Arrive, Answer, Cancel, TimePasses, Crash,
@@ -248,11 +268,21 @@ impl Scene {
     // The bank and the way to it.
 
     fn arrive(&mut self) {
-        let Some(Call { effect, has_caller }) = self.take_some(|scene| &mut scene.calls) else {
+        let Some(call) = self.take_some(|scene| &mut scene.calls) else {
             return;
         };
+        let Call {
+            effect,
+            has_caller,
+            is_sent,
+        } = call;
         let answer = match effect {
-            Effect::Charge(order) => {
+            Effect::Withdraw { .. } => unreachable!("it goes to no bank"),
+            Effect::Charge { order, send_by } if !is_sent && self.till.now >= send_by => {
+                self.seen.unsent_at_the_cap += 1;
+                return self.settle(order.order, order.attempt, PaymentOutcome::Declined);
+            }
+            Effect::Charge { order, .. } => {
                 let (outcome, is_new) = self.bank.charge(&order, &mut self.dice);
                 if is_new {
                     self.send_webhooks(&order, outcome);
@@ -280,12 +310,11 @@ impl Scene {
     /// What the contract of a provider promises: a charge that has not arrived by a look-up never will. Whoever waits
     /// for it waits in vain and asks.
     fn call_off(&mut self, attempt: AttemptId) {
-        let is_called_off =
-            |call: &Call| matches!(&call.effect, Effect::Charge(order) if order.attempt == attempt);
+        let is_called_off = |call: &Call| matches!(&call.effect, Effect::Charge { order, .. } if order.attempt == attempt);
         self.calls
             .retain(|call| call.has_caller || !is_called_off(call));
         for call in self.calls.iter_mut().filter(|call| is_called_off(call)) {
-            if let Effect::Charge(order) = call.effect.clone() {
+            if let Effect::Charge { order, .. } = call.effect.clone() {
                 call.effect = Effect::LookUp(order);
             }
         }
@@ -295,7 +324,7 @@ impl Scene {
         let copies = match self.race {
             Race::Webhooks => 1 + self.dice.below(4),
             Race::CrashBeforeCall | Race::CrashBeforeResult => 0,
-            Race::LateSuccess | Race::Cancel => self.dice.below(2),
+            Race::LateSuccess | Race::Cancel | Race::Queue => self.dice.below(2),
         };
         for _ in 0..copies {
             self.webhooks.push((order.order, order.attempt, outcome));
@@ -340,6 +369,7 @@ impl Scene {
         self.calls.push(Call {
             effect,
             has_caller: true,
+            is_sent: true,
         });
     }
 
@@ -359,7 +389,7 @@ impl Scene {
     }
 
     fn settle(&mut self, order: OrderId, attempt: AttemptId, outcome: PaymentOutcome) {
-        self.till.sweep();
+        self.sweep();
         let before = self.till.order(order).state;
         self.tell(Command::SettlePayment {
             order,
@@ -378,21 +408,61 @@ impl Scene {
 
     fn tell(&mut self, command: Command) {
         let (_, effects) = self.till.tell(command);
-        let calls = effects.into_iter().map(|effect| Call {
-            effect,
-            has_caller: true,
-        });
-        self.calls.extend(calls);
+        self.take_up(effects);
+    }
+
+    fn take_up(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Withdraw { order, attempt } => self.withdraw(order, attempt),
+                Effect::Charge { .. } | Effect::LookUp(_) | Effect::Refund(_) => {
+                    // Elsewhere there is no queue.
+                    let is_sent = self.race != Race::Queue || self.dice.below(4) == 0;
+                    self.calls.push(Call {
+                        effect,
+                        has_caller: true,
+                        is_sent,
+                    });
+                }
+            }
+        }
+    }
+
+    /// A charge that waits is taken out of the queue, and the order hears that nothing was taken.
+    fn withdraw(&mut self, id: OrderId, attempt: AttemptId) {
+        let waits = |call: &Call| {
+            !call.is_sent
+                && matches!(&call.effect, Effect::Charge { order, .. } if order.attempt == attempt)
+        };
+        let Some(place) = self.calls.iter().position(waits) else {
+            return;
+        };
+        self.calls.remove(place);
+        self.seen.withdrawn += 1;
+        self.settle(id, attempt, PaymentOutcome::Declined);
+        assert!(
+            self.till.order(id).hold_end().is_none(),
+            "it could be settled at once"
+        );
+    }
+
+    fn sweep(&mut self) {
+        let effects = self.till.sweep();
+        self.take_up(effects);
     }
 
     fn time_passes(&mut self) {
         let secs: &[u32] = match self.race {
             Race::LateSuccess => &[1, 30, 200],
+            Race::Queue => &[1, 200, 200],
             _ => &[1, 5, 60],
         };
         let secs = self.dice.pick(secs);
         self.till.pass(Span::from_secs(secs));
-        self.till.sweep();
+        // In a queue the timer is so late that a charge has its turn before it.
+        if self.race != Race::Queue {
+            self.sweep();
+        }
     }
 
     fn crash(&mut self) {
@@ -412,22 +482,19 @@ impl Scene {
         let lost = self.answers.drain(..).filter(is_taken).count();
         self.seen.result_lost += lost as u64;
         let dice = &mut self.dice;
-        self.calls.retain(|_| dice.below(2) == 0);
+        self.calls.retain(|call| call.is_sent && dice.below(2) == 0);
         self.calls
             .iter_mut()
             .for_each(|call| call.has_caller = false);
-        let unfinished = self.till.cell.unfinished_effects().into_iter();
-        self.calls.extend(unfinished.map(|effect| Call {
-            effect,
-            has_caller: true,
-        }));
+        let unfinished = self.till.cell.unfinished_effects();
+        self.take_up(unfinished);
     }
 
     /// Everything on its way arrives, and long after the last deadline still nothing is open.
     fn calm_down(&mut self) {
         for pause in [Span::from_secs(0), Span::from_secs(600), Span::from_secs(0)] {
             self.till.pass(pause);
-            self.till.sweep();
+            self.sweep();
             while !(self.calls.is_empty() && self.answers.is_empty() && self.webhooks.is_empty()) {
                 self.arrive();
                 self.webhook();
@@ -567,5 +634,7 @@ impl Seen {
         self.cancelled_paid += other.cancelled_paid;
         self.never_arrived += other.never_arrived;
         self.result_lost += other.result_lost;
+        self.withdrawn += other.withdrawn;
+        self.unsent_at_the_cap += other.unsent_at_the_cap;
     }
 }

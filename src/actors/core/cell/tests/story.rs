@@ -380,15 +380,17 @@ impl Story {
         }
         for errand in std::mem::take(&mut self.world.errands) {
             let (verb, attempt, amount) = match errand {
-                Errand::Charge(attempt, amount) => ("charge", attempt, amount),
-                Errand::Refund(attempt, amount) => ("refund", attempt, amount),
+                Errand::Charge(attempt, amount, _) => ("charge", attempt, Some(amount)),
+                Errand::Withdraw(attempt) => ("withdraw", attempt, None),
+                Errand::Refund(attempt, amount) => ("refund", attempt, Some(amount)),
             };
             let whose = self
                 .attempts
                 .iter()
                 .find(|(_, all)| all.iter().any(|(_, known)| *known == attempt));
             let whose = whose.map_or(who, |(whose, _)| whose);
-            self.told.push(format!("{verb} {whose} {amount}"));
+            let amount = amount.map_or_else(String::new, |it| format!(" {it}"));
+            self.told.push(format!("{verb} {whose}{amount}"));
         }
     }
 

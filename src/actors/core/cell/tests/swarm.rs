@@ -240,5 +240,6 @@ const SITUATIONS: &[&str] = &[
     "the stock is cut below what is sold",
     "there is nothing to wait for",
     "too many payments are under way",
+    "too many refunds are due",
     "units are offered",
 ];

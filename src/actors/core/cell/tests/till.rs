@@ -111,11 +111,12 @@ impl Till {
         self.restart();
     }
 
-    /// What is due by now is ended.
-    pub(super) fn sweep(&mut self) {
+    /// What is due by now is ended. Gives what the world outside must do now.
+    pub(super) fn sweep(&mut self) -> Vec<Effect> {
         self.turn.begin(self.now, self.journal.position());
         self.cell.settle_due(usize::MAX, &mut self.turn);
-        self.commit();
+        let (_, effects) = self.commit();
+        effects
     }
 
     /// A cell as the journal gives it. What the world outside owed to the old one is forgotten.

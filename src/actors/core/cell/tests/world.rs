@@ -250,7 +250,10 @@ fn told(place: &Place) -> Told {
 
 fn errand(effect: &Effect) -> Errand {
     match effect {
-        Effect::Charge(order) => Errand::Charge(order.attempt, order.amount.amount),
+        Effect::Charge { order, send_by } => {
+            Errand::Charge(order.attempt, order.amount.amount, *send_by)
+        }
+        Effect::Withdraw { attempt, .. } => Errand::Withdraw(*attempt),
         Effect::Refund(order) => Errand::Refund(order.attempt, order.amount.amount),
         Effect::LookUp(order) => unreachable!("only a restart looks {} up", order.attempt),
     }

@@ -25,9 +25,14 @@ impl Model {
             OrderState::Paying => {
                 self.marks.hit("a cancel while paying");
                 paper.state = OrderState::CancelRequested;
+                self.withdraw(id);
             }
             OrderState::Paid => {
+                if let Some(busy) = self.check_refund() {
+                    return Some(busy);
+                }
                 self.marks.hit("a cancel after payment");
+                let paper = self.papers.get_mut(&id).unwrap();
                 paper.cancel_waiters.push(to);
                 let paid_by =
                     |t: &&Try| t.state == AttemptState::Captured && t.refund == RefundState::NotDue;

@@ -60,10 +60,16 @@ impl Model {
 
     pub(super) fn accept_return(&mut self, id: OrderId) -> Expected {
         self.touch(id);
-        let Some(paper) = self.papers.get_mut(&id) else {
+        let Some(state) = self.papers.get(&id).map(|paper| paper.state) else {
             return refused(Rejection::NoSuchOrder);
         };
-        match paper.state {
+        if state == OrderState::ReturnRequested
+            && let Some(busy) = self.check_refund()
+        {
+            return busy;
+        }
+        let paper = self.papers.get_mut(&id).unwrap();
+        match state {
             OrderState::ReturnRequested => {
                 paper.state = OrderState::Returned;
                 let late = paper.restock_at.is_some_and(|at| at <= self.now);

@@ -55,7 +55,9 @@ pub(super) enum Expected {
 /// What the world must be told to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Errand {
-    Charge(AttemptId, i64),
+    /// Not to be sent at the instant given, or later.
+    Charge(AttemptId, i64, Timestamp),
+    Withdraw(AttemptId),
     Refund(AttemptId, i64),
 }
 
@@ -468,6 +470,7 @@ impl Model {
             }
             OrderState::Paying => {
                 self.marks.hit("the cap passes while paying");
+                self.withdraw(id);
                 self.end(id, OrderState::Expired);
             }
             _ => {

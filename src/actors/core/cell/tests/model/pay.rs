@@ -88,6 +88,18 @@ impl Model {
         tries.filter(|t| t.state == AttemptState::Pending).count()
     }
 
+    pub(super) fn refunds_due(&self) -> usize {
+        let tries = self.papers.values().flat_map(|paper| &paper.tries);
+        tries.filter(|t| t.refund == RefundState::Due).count()
+    }
+
+    /// As many refunds may wait for the provider as payments.
+    pub(super) fn check_refund(&mut self) -> Option<Expected> {
+        let is_full = self.refunds_due() >= self.payments_pending_max;
+        self.marks.hit_if(is_full, "too many refunds are due");
+        is_full.then_some(Expected::Refused(Refusal::PaymentsBusy))
+    }
+
     pub(super) fn begin_attempt(&mut self, start: &StartPayment, to: ReplyTo) {
         let now = self.now;
         let paper = self.papers.get_mut(&start.order).unwrap();
@@ -117,14 +129,22 @@ impl Model {
             fingerprint: start.fingerprint,
             waiters: vec![to],
         });
-        let (window, total) = (self.shelves[&paper.lines[0].0].window, paper.total());
+        let charge = Errand::Charge(start.attempt, paper.total(), paper.cap());
+        let window = self.shelves[&paper.lines[0].0].window;
         self.marks.hit_if(
             window.is_some_and(|w| w.paused),
             "a hold pays while the sale is paused",
         );
         let closed = window.is_some_and(|w| w.closes_at.is_some_and(|end| end <= now));
         self.marks.hit_if(closed, "a hold pays after closing");
-        self.errands.push(Errand::Charge(start.attempt, total));
+        self.errands.push(charge);
+    }
+
+    /// Of what is not settled nothing may be sent any more.
+    pub(super) fn withdraw(&mut self, id: OrderId) {
+        let tries = self.papers[&id].tries.iter();
+        let open = tries.filter(|t| t.state == AttemptState::Pending);
+        self.errands.extend(open.map(|t| Errand::Withdraw(t.id)));
     }
 
     pub(super) fn settle(
@@ -215,6 +235,9 @@ impl Model {
                 self.marks
                     .hit_if(state == OrderState::Held, "a success while held again");
                 self.papers.get_mut(&id).unwrap().state = OrderState::Paid;
+                if state == OrderState::Paying {
+                    self.withdraw(id);
+                }
                 self.tell(id, attempt, PaymentAnswer::Paid);
             }
             OrderState::CancelRequested => {
@@ -344,7 +367,8 @@ impl Model {
             self.marks.hit("a charge that is settled is not repeated");
         } else if paper.state == OrderState::Paying {
             self.marks.hit("a charge that never arrived is repeated");
-            self.errands.push(Errand::Charge(attempt, paper.total()));
+            let charge = Errand::Charge(attempt, paper.total(), paper.cap());
+            self.errands.push(charge);
         } else {
             self.marks
                 .hit("a charge that never arrived is not worth repeating");
