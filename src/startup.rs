@@ -460,6 +460,7 @@ impl From<Loaded> for LiveState {
     fn from(loaded: Loaded) -> Self {
         Self {
             position: loaded.position,
+            last_stamp: loaded.last_stamp,
             products: loaded.products,
             orders: loaded.orders,
         }
@@ -470,6 +471,7 @@ impl From<LiveState> for Loaded {
     fn from(live: LiveState) -> Self {
         Self {
             position: live.position,
+            last_stamp: live.last_stamp,
             products: live.products,
             orders: live.orders,
         }

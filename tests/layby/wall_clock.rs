@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     Caller, FakeTime, Outbox, Person, Postbox, Sale, Shop, Store, Webhook, eventually, line,
@@ -79,6 +80,15 @@ fn seconds_from_now(time: &str) -> f64 {
     time.duration_since(Timestamp::now()).as_secs_f64()
 }
 
+/// Seconds from now to the time that an id bears.
+#[track_caller]
+fn made_at(id: &str) -> f64 {
+    let milliseconds = id.parse::<Uuid>().expect("an id").as_u128() >> 80;
+    let milliseconds = i64::try_from(milliseconds).expect("48 bits");
+    let time = Timestamp::from_millisecond(milliseconds).expect("a time");
+    seconds_from_now(&time.to_string())
+}
+
 /// A signed word of the provider about a declined attempt: the money was taken after all.
 fn captured(buyer: &Caller, order: &Value) -> Value {
     let told = buyer
@@ -116,6 +126,8 @@ fn an_hour_ahead_for_a_second_ends_no_hold_opens_no_sale_and_holds_up_nothing_af
     assert!(seconds_from_now(&server_time).abs() < 60.0, "{refused}");
     assert_eq!(webhook.send(&words[0]).is(200)["result"], "settled");
     let bought = bob.hold(&lamp, 1);
+    let paid = bob.pay(&bought, "card_ok").is(201);
+    assert!(made_at(&text(&paid, "id")).abs() < 60.0, "{paid}");
     let pay_by = text(&bought, "pay_by");
     assert!(
         (240.0..=301.0).contains(&seconds_from_now(&pay_by)),

@@ -14,7 +14,7 @@ use super::board::Board;
 use super::lane::Lane;
 use super::watch::Watchers;
 use crate::actors::core::message::{Envelope, Refusal};
-use crate::clock::EngineTime;
+use crate::clock::{Clock, EngineTime};
 use crate::domain::Timestamp;
 
 /// Says that the inbox has something. One is enough, however much there is.

@@ -222,6 +222,7 @@ pub fn replay_state(
     let cell = replay(live, reader, through, CellLimits::default(), ask)?;
     Ok(LiveState {
         position: through,
+        last_stamp: cell.latest_stamp(),
         products: cell.products().cloned().collect(),
         orders: cell.orders().cloned().collect(),
     })
