@@ -58,7 +58,8 @@ pub struct Service {
 pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     let data_dir = &settings.store.data_dir;
     let mut service = Service::start(&settings).await?;
-    let people = People::start(&settings, &service.database).await?;
+    let clock = service.link().clock();
+    let people = People::start(&settings, &service.database, clock).await?;
     service.start_notices(&settings, &people)?;
     // Before anybody can know that it serves: whoever stops it from then on must find it ready to be stopped.
     let stop = stop_signal()?;
@@ -113,8 +114,11 @@ struct People {
 }
 
 impl People {
-    async fn start(settings: &ServeSettings, database: &Database) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    async fn start(
+        settings: &ServeSettings,
+        database: &Database,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let secrets = Secrets::open(&settings.store.secrets)?;
         refuse_lost_keys(&secrets, database).await?;
         let vault = Vault::new(&secrets);
@@ -235,7 +239,7 @@ impl Service {
             database: self.database.clone(),
             vault: people.vault.clone(),
             carrier: people.carrier.clone(),
-            clock: Arc::new(SystemClock),
+            clock: self.link().clock(),
             calendar: settings.calendar.clone(),
             projected: self.projection.progress().clone(),
             waiting_max: NoticesParts::WAITING_MAX,
@@ -456,6 +460,7 @@ impl From<Loaded> for LiveState {
     fn from(loaded: Loaded) -> Self {
         Self {
             position: loaded.position,
+            last_stamp: loaded.last_stamp,
             products: loaded.products,
             orders: loaded.orders,
         }
@@ -466,6 +471,7 @@ impl From<LiveState> for Loaded {
     fn from(live: LiveState) -> Self {
         Self {
             position: live.position,
+            last_stamp: live.last_stamp,
             products: live.products,
             orders: live.orders,
         }

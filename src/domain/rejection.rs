@@ -10,6 +10,8 @@ pub enum Rejection {
     NotOpen {
         product: ProductId,
         opens_at: Option<Timestamp>,
+        /// When this was decided: a countdown to `opens_at` begins there.
+        now: Timestamp,
     },
     Paused(ProductId),
     Closed(ProductId),

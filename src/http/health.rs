@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::Engine;
+use crate::clock::WallClock;
 
 /// How far SQL has followed; shared with the projection.
 pub type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
@@ -26,7 +27,26 @@ pub struct Readiness {
     status: &'static str,
     journal: &'static str,
     projection: ProjectionHealth,
+    clock: ClockHealth,
     actor_crashes: u64,
+}
+
+/// How the wall clock of the machine stands to engine time, by which holds end and sales open.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct ClockHealth {
+    /// How far the wall clock is ahead of engine time; negative: behind.
+    offset_ms: i64,
+    /// No further apart than a second. Out of step it is sold all the same.
+    in_step: bool,
+}
+
+impl From<WallClock> for ClockHealth {
+    fn from(clock: WallClock) -> Self {
+        Self {
+            offset_ms: clock.offset_us / 1_000,
+            in_step: clock.is_in_step,
+        }
+    }
 }
 
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -66,6 +86,7 @@ pub async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
         },
         journal: if failed { "failed" } else { "ok" },
         projection,
+        clock: link.wall_clock().into(),
         actor_crashes: link
             .counters()
             .actor_crashes

@@ -87,6 +87,7 @@ impl Collector for Readings {
             let value = ConstCounter::new(counter.load(Ordering::Relaxed));
             show(&mut encoder, name, help, None, &value)?;
         }
+        self.encode_clock(&mut encoder)?;
         let late_us = counters.holds_expired_late_us_max.load(Ordering::Relaxed);
         let unit = Unit::Other("microseconds".to_owned());
         let late = ConstGauge::new(gauge(late_us));
@@ -112,6 +113,28 @@ impl Readings {
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a double counts microseconds of three centuries"
+    )]
+    fn encode_clock(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let clock = self.engine.wall_clock();
+        show(
+            encoder,
+            "wall_clock_jumps",
+            "Jumps of the wall clock by more than a second since the start",
+            None,
+            &ConstCounter::new(clock.jumps),
+        )?;
+        show(
+            encoder,
+            "wall_clock_offset",
+            "How far the wall clock is ahead of engine time",
+            Some(&Unit::Seconds),
+            &ConstGauge::new(clock.offset_us as f64 / 1_000_000.0),
+        )
     }
 
     fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
 use super::ids;
@@ -14,6 +14,7 @@ use super::wire::Money;
 use super::words::{rfc3339, uuid_of};
 use crate::actors::Engine;
 use crate::actors::message::{PaymentReply, StartPayment};
+use crate::clock::{Clock, SystemClock};
 use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,12 +81,21 @@ pub async fn create(
     let start = StartPayment {
         order,
         buyer: caller.id,
-        attempt: AttemptId::new(Uuid::now_v7().as_u128()),
+        attempt: new_attempt(&engine),
         key: key.hash(caller.id, &format!("POST /v1/orders/{order}/payments")),
         fingerprint: Fingerprinter::new().with(method.as_bytes()).finish(),
         method: method.into(),
     };
     answer(&*engine.start_payment(start).await?)
+}
+
+/// Its id bears the earlier of what our clocks show. A provider's list is read back to there, and an id from the
+/// provider's future would end the search before the payment.
+fn new_attempt(engine: &Engine) -> AttemptId {
+    let made_at = SystemClock.now().min(engine.now()).as_micros();
+    let nanos = u32::try_from(made_at % 1_000_000 * 1_000).unwrap_or_default();
+    let made_at = uuid::Timestamp::from_unix(NoContext, made_at / 1_000_000, nanos);
+    AttemptId::new(Uuid::new_v7(made_at).as_u128())
 }
 
 fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {

@@ -13,6 +13,7 @@ use super::extract::RawBody;
 use super::problem::Problem;
 use crate::actors::Engine;
 use crate::actors::message::Refusal;
+use crate::clock::{Clock, SystemClock};
 use crate::domain::{AttemptId, Money, OrderId, PaymentOutcome, Rejection};
 use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
 
@@ -57,9 +58,11 @@ pub async fn receive(
         return Err(Problem::not_found("payment provider"));
     }
     let body = body.0;
-    let now_secs = engine.now().as_micros() / 1_000_000;
+    // The provider signs by a wall clock. Ours may be wrong for a while, which engine time is not taken in by; and engine
+    // time may still be on its way to a wall clock that has been put right.
+    let clocks = [SystemClock.now(), engine.now()].map(|now| now.as_micros() / 1_000_000);
     the_one_header(&request, door.header())
-        .and_then(|header| door.check(header, &body, now_secs))
+        .and_then(|header| door.check(header, &body, &clocks))
         .map_err(signature_invalid)?;
     let word = door
         .read(&body)

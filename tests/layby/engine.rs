@@ -18,8 +18,8 @@ use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
 use layby::domain::{
     AdminMark, AttemptId, BuyerId, Currency, Details, Fingerprint, KeyHash, Money, Order, OrderId,
-    OrderState, PaymentAnswer, PaymentOutcome, ProductId, Quantity, RefundState, RequestId,
-    RestockTo, Span, Timestamp, Window, WindowAct,
+    OrderState, PaymentAnswer, PaymentOutcome, ProductId, Quantity, RefundState, Rejection,
+    RequestId, RestockTo, Span, Timestamp, Window, WindowAct,
 };
 use layby::gateways::payment::{self, CallError, Charge, PaymentProvider};
 use layby::persistence::database::{self, Database};
@@ -189,6 +189,49 @@ fn a_clock_that_goes_back_neither_extends_nor_revives_a_hold() {
         let last = stage.place(lamp, 1).await.expect("one is free");
         assert!(last.placed_at >= later.placed_at, "time went back");
         assert_eq!(stage.units(lamp), (0, 2, 0));
+    });
+}
+
+#[test]
+fn a_wall_clock_that_jumps_ends_no_hold_and_opens_no_sale() {
+    on_stage(async |stage| {
+        let (lamp, soon) = (stage.product(2).await, stage.product(1).await);
+        let began = stage.clock.now();
+        let in_half_an_hour = Window::open_from(began.plus(Span::from_secs(1_800)));
+        let act = ProductAct::Window(WindowAct::Schedule, Some(in_half_an_hour));
+        let changed = stage.engine.change_product(soon, mark(), act).await;
+        changed.expect("scheduled");
+        let order = stage.place(lamp, 1).await.expect("there are two");
+        for wall in [began.plus(Span::from_secs(3_600)), Timestamp::ZERO] {
+            stage.clock.set(wall);
+            stage.running.link().nudge();
+            stage.settled(&order, OrderState::Held).await;
+            let refused = stage.place(soon, 1).await.expect_err("not open");
+            assert!(
+                matches!(
+                    refused,
+                    Refusal::Rejected(Rejection::NotOpen { now, .. }) if now == began
+                ),
+                "{refused:?}"
+            );
+        }
+        // However the wall clock stands, ten seconds are ten seconds.
+        stage.clock.advance(Span::from_millis(9_990));
+        assert_eq!(stage.state(&order).await, OrderState::Held);
+        stage.clock.advance(Span::from_millis(20));
+        assert_eq!(stage.state(&order).await, OrderState::Expired);
+    });
+}
+
+#[test]
+fn a_machine_that_was_asleep_ends_what_is_over_soon_after_it_wakes() {
+    on_stage(async |stage| {
+        let lamp = stage.product(1).await;
+        stage.place(lamp, 1).await.expect("there is one");
+        // No timer knows of it, and nobody asks.
+        stage.clock.advance(Span::from_secs(3_600));
+        let free = || (stage.units(lamp) == (1, 0, 0)).then_some(());
+        stage.eventually("the unit is free", free).await;
     });
 }
 

@@ -38,4 +38,5 @@ mod rehearsal;
 mod returns;
 mod shipping;
 mod waitlist;
+mod wall_clock;
 mod wishlist;

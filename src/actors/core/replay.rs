@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::cell::{Cell, CellLimits};
 use super::crash::said_by;
 use super::recall::StoredOrders;
-use crate::domain::{Event, IdMap, Order, OrderId, Product};
+use crate::domain::{Event, IdMap, Order, OrderId, Product, Timestamp};
 use crate::persistence::codec::{self, CodecError};
 use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
 
@@ -17,6 +17,8 @@ use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
 #[derive(Debug)]
 pub struct LiveState {
     pub position: Position,
+    /// The last stamp up to there, as far as it is known.
+    pub last_stamp: Timestamp,
     pub products: Vec<Product>,
     pub orders: Vec<Order>,
 }
@@ -53,7 +55,7 @@ pub(crate) fn replay(
 ) -> Result<Cell, ReplayError> {
     const RECORDS_AT_ONCE: usize = 10_000;
     let base = live.position;
-    let mut cell = Cell::restore(live.products, live.orders, limits);
+    let mut cell = Cell::restore(live.products, live.orders, live.last_stamp, limits);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.
     while reader.position() < through {

@@ -82,11 +82,11 @@ impl EngineActor {
     /// After so many turns without a pause the thread's other tasks get theirs: timers, upkeep, shutdown.
     const TURNS_AT_ONCE_MAX: u32 = 64;
     const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+    const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
     const LOOK_AT_BROKEN_EVERY: Duration = Duration::from_millis(100);
     const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 
     pub(crate) fn new(parts: EngineActorParts) -> Self {
-        parts.shared.stamp(parts.core.cell().latest_stamp());
         Self {
             shared: parts.shared,
             core: parts.core,
@@ -135,7 +135,7 @@ impl EngineActor {
 
     fn moment(&self) -> Moment {
         Moment {
-            now: self.shared.stamp(Timestamp::ZERO),
+            now: self.shared.time.stamp(),
             projected: (self.projected)(),
             followed: (self.followed)(),
         }
@@ -227,7 +227,8 @@ impl EngineActor {
 
     // -- timers --------------------------------------------------------------------------------------------------
 
-    /// Wakes the engine when the next hold ends, if nothing else does before.
+    /// Wakes the engine when the next hold ends, if nothing else does before; and before that once in a while, because
+    /// timers do not know how fast engine time runs, nor that the machine was asleep.
     fn set_alarm(&mut self, context: &mut Context<Self>) {
         let next = self.core.next_due();
         if self.alarm.as_ref().map(|(due, _)| *due) == next {
@@ -238,6 +239,7 @@ impl EngineActor {
         }
         let Some(due) = next else { return };
         let mut wait = Duration::from_micros(due.since(self.shared.now()).as_micros());
+        wait = wait.min(Self::LOOK_AT_CLOCK_EVERY);
         if !self.core.broken().is_empty() {
             // What is due may be out of service; looking at it all the time would not help.
             wait = wait.max(Self::LOOK_AT_BROKEN_EVERY);
@@ -269,6 +271,7 @@ impl Actor for EngineActor {
     fn started(&mut self, context: &mut Self::Context) {
         self.core.release_effects(&mut self.outlet);
         context.run_interval(Self::UPKEEP_EVERY, |host, context| {
+            host.shared.time.look();
             let moment = host.moment();
             host.core.upkeep(moment);
             host.core.release_effects(&mut host.outlet);

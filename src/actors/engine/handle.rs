@@ -15,6 +15,7 @@ use crate::actors::core::message::{
     Answer, Command, Envelope, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply,
     ReplyTo, Shipment, StartPayment, Viewer,
 };
+use crate::clock::{Clock, EngineTime, WallClock};
 use crate::domain::{
     AdminMark, AttemptId, BuyerId, KeyHash, Money, Order, OrderId, PaymentOutcome, ProductId,
     Quantity, Rejection, Snapshot, Timestamp,
@@ -70,6 +71,16 @@ impl EngineLink {
 
     pub fn board(&self) -> &Board {
         &self.shared.board
+    }
+
+    /// Engine time as a clock, for whatever else must not leap with the wall clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::<EngineTime>::clone(&self.shared.time)
+    }
+
+    /// How the wall clock stands to engine time.
+    pub fn wall_clock(&self) -> WallClock {
+        self.shared.time.wall_clock()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -257,7 +268,8 @@ impl Engine {
         &self.shared.board
     }
 
-    /// Time as the engine stamps it, to the microsecond, for windows and countdowns.
+    /// Time as the engine stamps it, to the microsecond, for windows and countdowns. What others have dated is compared with
+    /// their clocks' time, and so with the wall clock.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
     }
@@ -303,11 +315,12 @@ impl Engine {
         let Some(snapshot) = self.shared.board.snapshot(product) else {
             return Err(Rejection::NoSuchProduct(product));
         };
-        snapshot.open_window(self.now())?;
+        let now = self.now();
+        snapshot.open_window(now)?;
         // A hold that is over by now frees its unit only once the engine has looked at the clock.
         if snapshot
             .earliest_deadline
-            .is_some_and(|deadline| deadline <= self.now())
+            .is_some_and(|deadline| deadline <= now)
         {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use super::lane::Lane;
 use super::watch::Watchers;
 use crate::actors::core::message::{Envelope, Refusal};
 use crate::actors::payment::PaymentCounters;
-use crate::clock::Clock;
+use crate::clock::{Clock, EngineTime};
 use crate::domain::Timestamp;
 
 /// Says that the inbox has something. One is enough, however much there is.
@@ -33,14 +33,13 @@ pub(crate) struct Shared {
     /// Once set, nothing is promised any more.
     failed: AtomicBool,
     closing: AtomicBool,
-    /// The last stamp of the engine, in microseconds: what is said about windows must not be older.
-    engine_now_us: AtomicU64,
     in_flight: AtomicUsize,
     in_flight_max: usize,
     engine: OnceLock<Recipient<Wake>>,
     pub(crate) board: Board,
     pub(crate) watchers: Arc<Watchers>,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Stamped and led by the engine alone.
+    pub(crate) time: Arc<EngineTime>,
     pub(crate) counters: Counters,
 }
 
@@ -58,20 +57,19 @@ pub struct Counters {
 
 impl Shared {
     /// `in_flight_max`: commands admitted at once; the next is refused as [`Refusal::Overloaded`], never parked.
-    pub(crate) fn new(clock: Arc<dyn Clock>, in_flight_max: usize) -> Self {
+    pub(crate) fn new(time: EngineTime, in_flight_max: usize) -> Self {
         Self {
             inbox: Mutex::new(Vec::new()),
             lanes: Mutex::new(Vec::new()),
             asleep: AtomicBool::new(true),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            engine_now_us: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             in_flight_max,
             engine: OnceLock::new(),
             board: Board::new(),
             watchers: Arc::default(),
-            clock,
+            time: Arc::new(time),
             counters: Counters::default(),
         }
     }
@@ -101,17 +99,9 @@ impl Shared {
         self.lanes.lock().get(number as usize).cloned()
     }
 
-    /// Engine time: the wall clock, but never before anything that has happened.
+    /// Engine time, never before anything that has happened.
     pub(crate) fn now(&self) -> Timestamp {
-        let stamped = Timestamp::from_micros(self.engine_now_us.load(Ordering::Relaxed));
-        self.clock.now().max(stamped)
-    }
-
-    /// Takes the next stamp; only the engine does, and the state it starts from.
-    pub(crate) fn stamp(&self, at_least: Timestamp) -> Timestamp {
-        let now = self.now().max(at_least);
-        self.engine_now_us.store(now.as_micros(), Ordering::Relaxed);
-        now
+        self.time.now()
     }
 
     pub(crate) fn has_failed(&self) -> bool {

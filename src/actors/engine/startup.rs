@@ -21,7 +21,7 @@ use crate::actors::core::recall::StoredOrders;
 use crate::actors::core::replay::{LiveState, ReplayError, replay};
 use crate::actors::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::calendar::Calendar;
-use crate::clock::Clock;
+use crate::clock::{Clock, EngineTime};
 use crate::domain::{OrderId, Span};
 use crate::gateways::payment::{Notice, PaymentProvider};
 use crate::persistence::journal::{Journal, JournalError, JournalReader, Position, ReadError};
@@ -160,7 +160,8 @@ pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         .with_calendar(parts.calendar);
     cell.set_breaker(options.breaker);
 
-    let shared = Arc::new(Shared::new(parts.clock, options.in_flight_max));
+    let time = EngineTime::start(parts.clock, cell.latest_stamp());
+    let shared = Arc::new(Shared::new(time, options.in_flight_max));
     fill_board(&shared.board, &cell);
     let link = EngineLink::new(Arc::clone(&shared));
     let (engine_thread, payment_thread) = (thread(c"engine"), thread(c"payments"));
@@ -223,6 +224,7 @@ pub fn replay_state(
     let cell = replay(live, reader, through, CellLimits::default(), ask)?;
     Ok(LiveState {
         position: through,
+        last_stamp: cell.latest_stamp(),
         products: cell.products().cloned().collect(),
         orders: cell.orders().cloned().collect(),
     })

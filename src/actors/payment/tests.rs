@@ -16,7 +16,7 @@ use super::dispatcher::Dispatcher;
 use crate::actors::core::message::{Command, Effect, ProviderOrder};
 use crate::actors::engine::EngineLink;
 use crate::actors::engine::inbox::Shared;
-use crate::clock::ManualClock;
+use crate::clock::{EngineTime, ManualClock};
 use crate::domain::{AttemptId, Currency, Money, OrderId, PaymentOutcome, Span, Timestamp};
 use crate::gateways::payment::{CallError, Charge, PaymentProvider};
 
@@ -460,7 +460,10 @@ fn play(calls_max: usize, act: impl AsyncFnOnce(&Stage)) {
         .expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let clock = ManualClock::at(START);
-        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), 1_000));
+        let shared = Arc::new(Shared::new(
+            EngineTime::start(Arc::new(clock.clone()), Timestamp::ZERO),
+            1_000,
+        ));
         let link = EngineLink::new(Arc::clone(&shared));
         let provider = Arc::new(Scripted {
             began: Instant::now(),

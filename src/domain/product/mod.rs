@@ -100,6 +100,7 @@ impl Snapshot {
             return Err(Rejection::NotOpen {
                 product,
                 opens_at: None,
+                now,
             });
         };
         match window.phase(now) {
@@ -107,6 +108,7 @@ impl Snapshot {
             Phase::Scheduled => Err(Rejection::NotOpen {
                 product,
                 opens_at: Some(window.opens_at),
+                now,
             }),
             Phase::Paused => Err(Rejection::Paused(product)),
             Phase::Closed => Err(Rejection::Closed(product)),
@@ -413,6 +415,7 @@ impl Product {
             return Err(Rejection::NotOpen {
                 product: self.id,
                 opens_at: None,
+                now,
             });
         };
         if window.phase(now) == Phase::Closed {

@@ -113,6 +113,7 @@ fn a_product_without_a_window_can_only_be_scheduled_or_opened() {
         let refused = Rejection::NotOpen {
             product: product.id,
             opens_at: None,
+            now: at(5),
         };
         assert_eq!(decide(act), Err(refused), "{act:?}");
     }

@@ -82,9 +82,14 @@ impl WebhookDoor {
     }
 
     /// # Errors
-    /// The body, byte for byte, was not signed with a live secret a moment ago.
-    pub fn check(&self, header: &str, body: &[u8], now_secs: u64) -> Result<(), SignatureError> {
-        signature::check(header, body, &self.secrets, now_secs)
+    /// The body, byte for byte, was not signed with a live secret a moment ago, by any of these clocks.
+    pub fn check(
+        &self,
+        header: &str,
+        body: &[u8],
+        clocks_secs: &[u64],
+    ) -> Result<(), SignatureError> {
+        signature::check(header, body, &self.secrets, clocks_secs)
     }
 
     /// # Errors

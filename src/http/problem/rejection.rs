@@ -73,12 +73,14 @@ fn key_reused() -> Problem {
 /// What stands in the way of a buyer.
 fn buying(rejection: Rejection) -> Problem {
     match rejection {
-        Rejection::NotOpen { product, opens_at } => {
-            Problem::conflict("not_open", "Not open yet", "the sale has not begun")
-                .with("product_id", Fact::Id(product.get()))
-                .with("opens_at", time_or_null(opens_at))
-                .with("server_time", now_rfc3339())
-        }
+        Rejection::NotOpen {
+            product,
+            opens_at,
+            now,
+        } => Problem::conflict("not_open", "Not open yet", "the sale has not begun")
+            .with("product_id", Fact::Id(product.get()))
+            .with("opens_at", time_or_null(opens_at))
+            .with("server_time", rfc3339(now)),
         Rejection::Paused(product) => {
             Problem::conflict("paused", "Paused", "the sale is paused; live holds may pay")
                 .with("product_id", Fact::Id(product.get()))
@@ -313,8 +315,4 @@ fn short(shortages: &[Shortage]) -> Problem {
 
 fn time_or_null(time: Option<Timestamp>) -> Fact {
     time.map_or(Fact::Nothing, |time| Fact::Text(rfc3339(time)))
-}
-
-fn now_rfc3339() -> String {
-    rfc3339(crate::clock::Clock::now(&crate::clock::SystemClock))
 }

@@ -28,6 +28,7 @@ mod codes;
 mod columns;
 mod connect;
 mod dialect;
+mod engine_time;
 mod error;
 mod lines;
 mod load;

@@ -8,8 +8,8 @@ use sqlx::{Any, ConnectOptions, Connection, Executor, Transaction};
 
 use super::attempts::PlacedAttempt;
 use super::{AuditRow, Database, Engine, Error, OrderRow};
-use super::{attempts, audit, connect, lines, orders, position, products, waitlist};
-use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Waiter};
+use super::{attempts, audit, connect, engine_time, lines, orders, position, products, waitlist};
+use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::journal::Position;
 
 /// The statements of the projection, with their texts made once.
@@ -95,6 +95,11 @@ impl WriteTransaction<'_> {
         new: Position,
     ) -> Result<bool, Error> {
         position::advance(&mut self.transaction, expected, new).await
+    }
+
+    /// What the rows stand for was stamped no later than this.
+    pub(crate) async fn note_stamp(&mut self, last_stamp: Timestamp) -> Result<(), Error> {
+        engine_time::note(&mut self.transaction, last_stamp).await
     }
 
     pub(crate) async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Product>, Error> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::fold::{Disagreement, Fold, Needs};
-use crate::domain::Event;
+use crate::domain::{Event, Timestamp};
 use crate::persistence::database::{Database, Error, Writer};
 use crate::persistence::journal::Position;
 
@@ -99,6 +99,7 @@ impl Projector {
         if !transaction.advance(expected, last).await? {
             return Err(ProjectError::Moved { expected });
         }
+        transaction.note_stamp(last_stamp_of(batch)).await?;
         let products = transaction.products(&needs.products).await?;
         let orders = transaction.orders(&needs.orders).await?;
         let waiters = transaction.waiters(&needs.people, &needs.emptied).await?;
@@ -117,4 +118,9 @@ impl Projector {
         transaction.insert_audit(fold.audit()).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+fn last_stamp_of(batch: &[(Position, Event)]) -> Timestamp {
+    let stamps = batch.iter().map(|(_, event)| event.at());
+    stamps.max().unwrap_or_default()
 }

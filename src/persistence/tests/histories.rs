@@ -60,7 +60,9 @@ fn a_history_in_random_batches_is_loaded_as_it_was_folded() {
         for keep_since in [Timestamp::ZERO, Timestamp::MAX, middle.unwrap_or_default()] {
             let loaded = store.database.load_live(keep_since).await;
             let expected = shop.live(keep_since);
-            assert_eq!(diff(&loaded.expect("a load"), &expected), NO_FAULTS);
+            let loaded = loaded.expect("a load");
+            assert_eq!(loaded.last_stamp, expected.last_stamp);
+            assert_eq!(diff(&loaded, &expected), NO_FAULTS);
         }
         check_books(store).await;
     });
@@ -102,6 +104,26 @@ fn a_batch_that_is_applied_twice_changes_nothing() {
             diff(&load(store).await, &shop.live(Timestamp::ZERO)),
             NO_FAULTS
         );
+    });
+}
+
+#[test]
+fn the_last_stamp_stays_where_the_records_of_an_earlier_release_went_back_in_time() {
+    on_each_engine(async |store| {
+        assert_eq!(load(store).await.last_stamp, Timestamp::ZERO);
+        let mut shop = Shop::after(12, 50);
+        shop.register(&mut Dice::new(12));
+        let last_stamp = shop.live(Timestamp::ZERO).last_stamp;
+        let mut batch = shop.batch();
+        let Some((_, Event::ProductChanged { at, .. })) = batch.last_mut() else {
+            panic!("a product was registered");
+        };
+        *at = Timestamp::from_micros(1);
+        let mut projector = open(store).await;
+        for part in batch.chunks(7) {
+            projector.apply(part).await.expect("a batch");
+        }
+        assert_eq!(load(store).await.last_stamp, last_stamp);
     });
 }
 

@@ -65,6 +65,7 @@ impl Shop {
         let orders = self.orders.values();
         Loaded {
             position: Position::new(self.events.len() as u64),
+            last_stamp: self.events.iter().map(Event::at).max().unwrap_or_default(),
             products: self.products.values().cloned().collect(),
             orders: orders
                 .filter(|order| !order.is_settled() || order.placed_at >= keep_since)

@@ -3,6 +3,7 @@
 mod canary;
 mod client;
 mod crowd;
+mod faketime;
 mod letters;
 mod live_stream;
 mod localstripe;
@@ -22,6 +23,7 @@ mod wire;
 pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Caller, Key, line, text};
 pub(crate) use crowd::{at_once, some_at_a_time};
+pub(crate) use faketime::FakeTime;
 pub(crate) use letters::{Outbox, Postbox, code_in};
 pub(crate) use live_stream::Heard;
 pub(crate) use localstripe::{Booked, LocalStripe};

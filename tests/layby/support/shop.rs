@@ -20,7 +20,8 @@ use super::{Caller, Process, Store, eventually, setting};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-const TOKEN_TTL_SECS: u64 = 3_600;
+/// Longer than any clock is set ahead.
+const TOKEN_TTL_SECS: u64 = 86_400;
 
 pub(crate) struct Shop {
     /// After the process, which must be gone before its files.

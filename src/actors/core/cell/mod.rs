@@ -131,11 +131,20 @@ impl Cell {
         self
     }
 
-    /// A cell as SQL had it, to be brought up to date by applying the journal after it.
-    pub(crate) fn restore(products: Vec<Product>, orders: Vec<Order>, limits: CellLimits) -> Self {
+    /// A cell as SQL had it, to be brought up to date by applying the journal after it. A database of an earlier release
+    /// knows no last stamp: then it is the latest of those that are there for another reason.
+    pub(crate) fn restore(
+        products: Vec<Product>,
+        orders: Vec<Order>,
+        last_stamp: Timestamp,
+        limits: CellLimits,
+    ) -> Self {
         let mut cell = Self::new(limits);
+        cell.latest_stamp = last_stamp;
         for product in products {
-            cell.latest_stamp = cell.latest_stamp.max(product.registered_at);
+            let joined = product.waitlist().waiters().map(|waiter| waiter.joined_at);
+            let known = joined.fold(product.registered_at, Timestamp::max);
+            cell.latest_stamp = cell.latest_stamp.max(known);
             cell.products.insert(product.id, ProductActor::new(product));
         }
         for order in orders {

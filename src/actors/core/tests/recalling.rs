@@ -3,7 +3,7 @@
 use super::super::recall::StoredOrders;
 use super::super::replay::{LiveState, ReplayError, replay};
 use super::*;
-use crate::domain::{AttemptState, OrderState, RefundState};
+use crate::domain::{AttemptState, OrderState, RefundState, Timestamp};
 
 /// A cancelled order whose attempt was declined, as SQL keeps it after it has left memory.
 fn forgotten(stage: &mut Stage) -> (Order, AttemptId) {
@@ -184,6 +184,7 @@ fn a_replay_brings_back_what_the_journal_speaks_of() {
     let replayed = |position| {
         let live = LiveState {
             position: base,
+            last_stamp: Timestamp::ZERO,
             products: Clone::clone(&products),
             orders: Vec::new(),
         };

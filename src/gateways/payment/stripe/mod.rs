@@ -57,7 +57,7 @@ struct Reading {
 const PAGE: &str = "100";
 /// Pages read for one look-up; beyond them the answer is not known. That is 20,000 intents since the attempt.
 const PAGES_MAX: usize = 200;
-/// How far Stripe's clock and ours may be apart.
+/// How far Stripe's clock and the right one of ours may be apart. An attempt's id bears the earlier of our two times.
 const SKEW_SECS: u64 = 600;
 /// Currencies whose minor unit is another one at Stripe than in ISO 4217: an amount would be a hundred times wrong.
 const OTHER_MINOR_UNITS: [&str; 3] = ["ISK", "MGA", "UGX"];

@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, Connection};
 use self::people::{People, people};
 use self::scan::Scan;
 use super::words::Standing;
-use super::{Database, Engine, Error, position, products, waitlist};
+use super::{Database, Engine, Error, engine_time, position, products, waitlist};
 use crate::domain::{IdMap, Order, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::journal::Position;
 
@@ -19,6 +19,8 @@ use crate::persistence::journal::Position;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loaded {
     pub position: Position,
+    /// The last stamp of the records up to there. Zero: not known.
+    pub last_stamp: Timestamp,
     /// With what each person has in hand, but without when their holds end.
     pub products: Vec<Product>,
     pub orders: Vec<Order>,
@@ -71,6 +73,7 @@ async fn load(
 ) -> Result<Loaded, Error> {
     let mut snapshot = begin_snapshot(connection, engine).await?;
     let position = position::read(&mut snapshot).await?;
+    let last_stamp = engine_time::read(&mut snapshot).await?;
     let mut live = Scan::new(engine, part, Standing::Open, Timestamp::ZERO)
         .orders(&mut snapshot)
         .await?;
@@ -87,6 +90,7 @@ async fn load(
     snapshot.rollback().await?;
     Ok(Loaded {
         position,
+        last_stamp,
         products,
         orders: live,
     })

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::World;
 use crate::actors::core::cell::Cell;
 use crate::domain::{
-    Bucket, BuyerId, Event, Order, OrderId, Product, ProductId, Stock, Timestamp, Waiter,
+    Bucket, BuyerId, Currency, Details, Event, Money, Order, OrderId, Product, ProductId, Quantity,
+    RestockTo, Stock, Timestamp, Waiter,
 };
 use crate::persistence::codec;
 use crate::persistence::journal::{Journal, MemoryJournal, Position, Records};
@@ -19,6 +20,7 @@ pub(super) struct Cut {
     due: BTreeSet<(Timestamp, OrderId)>,
     waits_for: BTreeSet<(BuyerId, ProductId)>,
     payments_pending: usize,
+    latest_stamp: Timestamp,
 }
 
 impl Cut {
@@ -34,6 +36,7 @@ impl Cut {
             due: cell.due.clone(),
             waits_for: waits_for(cell),
             payments_pending: cell.payments_pending,
+            latest_stamp: cell.latest_stamp,
         }
     }
 
@@ -42,6 +45,7 @@ impl Cut {
         Cell::restore(
             self.products.iter().map(as_stored).collect(),
             self.orders.clone(),
+            self.latest_stamp,
             super::limits(usize::MAX),
         )
     }
@@ -154,6 +158,36 @@ fn assert_same(cell: &Cell, cut: &Cut, source: &str) {
         state.payments_pending, cut.payments_pending,
         "payments under way, from {source}"
     );
+    assert_eq!(
+        state.latest_stamp, cut.latest_stamp,
+        "the latest stamp, from {source}"
+    );
+}
+
+#[test]
+fn without_a_last_stamp_a_start_takes_the_latest_that_is_there() {
+    let at = |secs: u64| Timestamp::from_micros(secs * 1_000_000);
+    let details = Details {
+        name: "Lamp".into(),
+        description: "".into(),
+        image_url: None,
+        price: Money {
+            amount: 39_000,
+            currency: Currency::parse("KRW").expect("a currency"),
+        },
+    };
+    let product = Product::new(ProductId::new(1), details, RestockTo::Available, at(5));
+    let quantity = Quantity::new(1).expect("a quantity");
+    let joined = |joined_at| Waiter::joining(3, BuyerId::new(2), quantity, joined_at);
+    for (waiters, last_stamp, latest) in [
+        (vec![], Timestamp::ZERO, at(5)),
+        (vec![joined(at(7))], Timestamp::ZERO, at(7)),
+        (vec![joined(at(7))], at(9), at(9)),
+    ] {
+        let product = product.clone().restore([], waiters);
+        let cell = Cell::restore(vec![product], vec![], last_stamp, super::limits(1));
+        assert_eq!(cell.latest_stamp(), latest);
+    }
 }
 
 /// Every key ever used finds its order again.

@@ -106,7 +106,12 @@ impl Model {
     pub(super) fn check_window_quietly(&self, product: ProductId) -> Result<(), Rejection> {
         let shelf = self.shelves.get(&product).filter(|shelf| !shelf.deleted);
         let window = shelf.ok_or(Rejection::NoSuchProduct(product))?.window;
-        let not_open = |opens_at| Rejection::NotOpen { product, opens_at };
+        let now = self.now;
+        let not_open = |opens_at| Rejection::NotOpen {
+            product,
+            opens_at,
+            now,
+        };
         let window = window.ok_or(not_open(None))?;
         if window.closes_at.is_some_and(|end| self.now >= end) {
             return Err(Rejection::Closed(product));

@@ -176,6 +176,7 @@ impl Model {
                 return Err(Rejection::NotOpen {
                     product,
                     opens_at: None,
+                    now,
                 });
             }
             let hold_ttl = Span::from_secs(300);
@@ -197,6 +198,7 @@ impl Model {
                 return Err(Rejection::NotOpen {
                     product,
                     opens_at: Some(window.opens_at),
+                    now,
                 });
             }
             WindowAct::Open if scheduled => window.opens_at = now,

@@ -1,0 +1,5 @@
+-- The last instant that the rows know of, changed in the same transaction as the rows. 0: not known.
+CREATE TABLE IF NOT EXISTS engine_time (
+    id BIGINT NOT NULL PRIMARY KEY,
+    last_stamp BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

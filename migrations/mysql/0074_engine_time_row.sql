@@ -1,0 +1,2 @@
+INSERT IGNORE INTO engine_time (id, last_stamp)
+VALUES (1, 0);
