@@ -37,7 +37,7 @@ struct Problem {
     when: String,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     for path in ["/docs", "/docs/problems"] {
         config.service(
             web::resource(path)
@@ -57,7 +57,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/docs", tag = "operations",
     responses((status = 200, content_type = "text/html", body = String))
 )]
-pub async fn docs() -> Result<HttpResponse, Refusal> {
+pub(crate) async fn docs() -> Result<HttpResponse, Refusal> {
     let document =
         serde_json::to_value(openapi::document()).map_err(|error| Refusal::unavailable(&error))?;
     let page = Page {

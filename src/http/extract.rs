@@ -25,49 +25,49 @@ use crate::accounts::token::Role;
 use crate::domain::{BuyerId, Fingerprint, KeyHash};
 
 /// Bytes of a body at most; the next is told 413.
-pub const BODY_BYTES_MAX: usize = 64 << 10;
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 /// A body that takes longer is told 408: a slow sender must not keep a connection.
-pub const BODY_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Anybody with a good access token.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
-    pub id: BuyerId,
-    pub bearer: Bearer,
+pub(crate) struct Caller {
+    pub(crate) id: BuyerId,
+    pub(crate) bearer: Bearer,
 }
 
 /// Somebody who runs the shop: a seller or an admin, as of now.
 #[derive(Debug, Clone, Copy)]
-pub struct Staff {
-    pub id: BuyerId,
-    pub role: Role,
+pub(crate) struct Staff {
+    pub(crate) id: BuyerId,
+    pub(crate) role: Role,
 }
 
 /// Somebody who may change what others may do, as of now.
 #[derive(Debug, Clone, Copy)]
-pub struct Admin {
-    pub id: BuyerId,
+pub(crate) struct Admin {
+    pub(crate) id: BuyerId,
 }
 
 /// 1 to 255 printable ASCII characters.
 #[derive(Debug, Clone)]
-pub struct IdempotencyKey(String);
+pub(crate) struct IdempotencyKey(String);
 
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// A JSON body that may be left out.
 #[derive(Debug)]
-pub struct BodyIfAny<T>(pub Option<T>);
+pub(crate) struct BodyIfAny<T>(pub(crate) Option<T>);
 
 /// A body in the bytes that came, whatever it is: what is signed must not be read first.
 #[derive(Debug)]
-pub struct RawBody(pub BytesMut);
+pub(crate) struct RawBody(pub(crate) BytesMut);
 
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
-pub struct Object<T>(pub T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl FromRequest for Caller {
     type Error = Problem;
@@ -92,7 +92,7 @@ impl FromRequest for Staff {
 }
 
 impl Staff {
-    pub const ROLES: &[Role] = &[Role::Seller, Role::Admin];
+    pub(crate) const ROLES: &[Role] = &[Role::Seller, Role::Admin];
 }
 
 impl FromRequest for Admin {
@@ -116,7 +116,7 @@ impl FromRequest for IdempotencyKey {
 
 impl IdempotencyKey {
     /// Equal keys of two users or two routes never meet.
-    pub fn hash(&self, user: BuyerId, route: &str) -> KeyHash {
+    pub(crate) fn hash(&self, user: BuyerId, route: &str) -> KeyHash {
         let digest = Sha256::new()
             .chain_update(user.to_bytes())
             .chain_update(route)
@@ -200,22 +200,22 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
 
 /// Hash of what a request asks for, from its parsed parts: spelling and white space of the body do not count.
 #[derive(Debug)]
-pub struct Fingerprinter(Sha256);
+pub(crate) struct Fingerprinter(Sha256);
 
 impl Fingerprinter {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Sha256::new())
     }
 
     #[must_use]
-    pub fn with(mut self, part: &[u8]) -> Self {
+    pub(crate) fn with(mut self, part: &[u8]) -> Self {
         let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
         self.0.update(length.to_le_bytes());
         self.0.update(part);
         self
     }
 
-    pub fn finish(self) -> Fingerprint {
+    pub(crate) fn finish(self) -> Fingerprint {
         let digest = self.0.finalize();
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&digest[..8]);
@@ -230,7 +230,7 @@ impl Default for Fingerprinter {
 }
 
 /// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
-pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         // What is skipped is not decoded, so bytes that are no text have to be asked for.
         let is_json =

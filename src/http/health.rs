@@ -10,18 +10,18 @@ use utoipa::ToSchema;
 use crate::actors::Engine;
 
 /// How far SQL has followed; shared with the projection.
-pub type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
+pub(crate) type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct ProjectionHealth {
+pub(crate) struct ProjectionHealth {
     /// Records of the journal that SQL has.
-    pub position: u64,
+    pub(crate) position: u64,
     /// The database answered the last time it was asked.
-    pub connected: bool,
+    pub(crate) connected: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// `ready`, `degraded` (sells, but SQL is behind) or `failed`.
     status: &'static str,
     journal: &'static str,
@@ -29,7 +29,7 @@ pub struct Readiness {
     actor_crashes: u64,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/healthz")
@@ -45,7 +45,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200)))]
-pub async fn healthz() -> impl Responder {
+pub(crate) async fn healthz() -> impl Responder {
     Json(serde_json::json!({"status": "ok"}))
 }
 
@@ -54,7 +54,7 @@ pub async fn healthz() -> impl Responder {
     get, path = "/readyz", tag = "operations",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
 )]
-pub async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
+pub(crate) async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
     let projection = lag();
     let link = engine.link();
     let failed = link.has_failed();

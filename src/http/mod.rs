@@ -2,28 +2,28 @@
 //!
 //! **Invariant:** nothing here knows where the engine runs; it is spoken to through [`crate::actors::Engine`] alone.
 
-pub mod addresses;
-pub mod admin;
-pub mod auth;
-pub mod client_address;
-pub mod docs;
-pub mod extract;
-pub mod health;
+pub(crate) mod addresses;
+pub(crate) mod admin;
+pub(crate) mod auth;
+pub(crate) mod client_address;
+pub(crate) mod docs;
+pub(crate) mod extract;
+pub(crate) mod health;
 mod ids;
-pub mod live;
-pub mod me;
-pub mod metrics;
-pub mod openapi;
-pub mod orders;
-pub mod payments;
-pub mod problem;
-pub mod products;
-pub mod returns;
+pub(crate) mod live;
+pub(crate) mod me;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod orders;
+pub(crate) mod payments;
+pub(crate) mod problem;
+pub(crate) mod products;
+pub(crate) mod returns;
 mod server;
-pub mod waitlist;
-pub mod webhooks;
-pub mod wire;
-pub mod wishlist;
+pub(crate) mod waitlist;
+pub(crate) mod webhooks;
+pub(crate) mod wire;
+pub(crate) mod wishlist;
 mod words;
 
 use actix_web::http::StatusCode;
@@ -31,12 +31,12 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
 
-pub use server::{HttpOptions, HttpParts, ServerError, Serving, serve};
+pub(crate) use server::{HttpOptions, HttpParts, Serving, serve};
 
 use problem::Problem;
 
 /// Every route.
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
             Problem::invalid(vec![problem::FieldError {

@@ -93,7 +93,7 @@ impl Modify for Bearer {
     }
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/openapi.json")
             .route(super::get_or_head().to(openapi))
@@ -103,10 +103,10 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200)))]
-pub async fn openapi() -> impl Responder {
+pub(crate) async fn openapi() -> impl Responder {
     Json(document())
 }
 
-pub fn document() -> utoipa::openapi::OpenApi {
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }

@@ -24,7 +24,7 @@ const ROUTE: &str = "POST /v1/orders";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewOrder {
+pub(crate) struct NewOrder {
     /// 1 to 50 lines, each of another product; all of them are held, or none.
     #[schema(value_type = Vec<NewLine>)]
     lines: Vec<Object<NewLine>>,
@@ -34,13 +34,13 @@ pub struct NewOrder {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewLine {
+pub(crate) struct NewLine {
     product_id: Uuid,
     /// 1 to 10,000.
     quantity: u32,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/orders")
@@ -73,7 +73,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn create(
+pub(crate) async fn create(
     caller: Caller,
     key: IdempotencyKey,
     body: JsonBody<NewOrder>,
@@ -91,7 +91,7 @@ pub async fn create(
     get, path = "/v1/orders", tag = "orders", params(PageQuery),
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -111,7 +111,7 @@ pub async fn list(
     params(("id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
 )]
-pub async fn read(
+pub(crate) async fn read(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -133,7 +133,7 @@ pub async fn read(
     ),
     security(("bearer" = []))
 )]
-pub async fn cancel(
+pub(crate) async fn cancel(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,

@@ -18,7 +18,7 @@ use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewPayment {
+pub(crate) struct NewPayment {
     /// What the provider calls the means of payment, 1 to 64 characters: with Stripe the id of a payment method. The
     /// sandbox takes any name, and lets
     /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate` and `card_out_of_order` behave as they say.
@@ -28,7 +28,7 @@ pub struct NewPayment {
 
 /// An attempt to pay, as first answered.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PaymentAnswered {
+pub(crate) struct PaymentAnswered {
     /// The attempt.
     id: Uuid,
     order_id: Uuid,
@@ -41,7 +41,7 @@ pub struct PaymentAnswered {
 
 const METHOD_CHARS_MAX: usize = 64;
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/orders/{id}/payments")
             .route(web::post().to(create))
@@ -67,7 +67,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn create(
+pub(crate) async fn create(
     caller: Caller,
     key: IdempotencyKey,
     id: Path<String>,

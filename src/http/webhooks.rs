@@ -18,7 +18,7 @@ use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
 
 /// What came of an event; said again, it comes to the same.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct Received {
+pub(crate) struct Received {
     /// `settled`: what it says is durable. `ignored`: it says nothing about a payment of ours.
     #[schema(example = "settled")]
     result: &'static str,
@@ -27,7 +27,7 @@ pub struct Received {
 const SETTLED: Received = Received { result: "settled" };
 const IGNORED: Received = Received { result: "ignored" };
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(super::post("/v1/webhooks/payments/{provider}").route(web::post().to(receive)));
 }
 
@@ -46,7 +46,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         (status = 503),
     )
 )]
-pub async fn receive(
+pub(crate) async fn receive(
     provider: Path<String>,
     request: HttpRequest,
     body: RawBody,

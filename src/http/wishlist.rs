@@ -21,21 +21,21 @@ const CHECKOUT_ROUTE: &str = "POST /v1/me/wishlist/checkout";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WishBody {
+pub(crate) struct WishBody {
     /// 1 to 10,000.
     quantity: u32,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Checkout {
+pub(crate) struct Checkout {
     /// An entry of the buyer's address book.
     address_id: Option<Uuid>,
 }
 
 /// A page of the list, and what all of it would cost.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WishlistView {
+pub(crate) struct WishlistView {
     items: Vec<WishView>,
     /// Give it as `after` to get the next page; `null` at the end.
     next: Option<String>,
@@ -46,7 +46,7 @@ pub struct WishlistView {
 
 /// A line of the list. Of a product that is gone only what it was called and looked like is told.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WishView {
+pub(crate) struct WishView {
     product_id: Uuid,
     quantity: u32,
     added_at: String,
@@ -67,7 +67,7 @@ pub struct WishView {
     earliest_deadline: Option<String>,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/me/wishlist")
@@ -88,7 +88,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/me/wishlist", tag = "wishlist", params(PageQuery),
     responses((status = 200, body = WishlistView)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -122,7 +122,7 @@ pub async fn list(
     ),
     security(("bearer" = []))
 )]
-pub async fn put(
+pub(crate) async fn put(
     caller: Caller,
     product: Path<String>,
     body: JsonBody<WishBody>,
@@ -150,7 +150,7 @@ pub async fn put(
     params(("product_id" = Uuid, Path)),
     responses((status = 204)), security(("bearer" = []))
 )]
-pub async fn remove(
+pub(crate) async fn remove(
     caller: Caller,
     product: Path<String>,
     accounts: Data<Accounts>,
@@ -173,7 +173,7 @@ pub async fn remove(
     ),
     security(("bearer" = []))
 )]
-pub async fn checkout(
+pub(crate) async fn checkout(
     caller: Caller,
     key: IdempotencyKey,
     body: JsonBody<Checkout>,

@@ -67,7 +67,7 @@ const PERSONAL_COLUMNS: [&str; 7] = [
 
 /// How many files may still be made.
 #[derive(Debug, Clone)]
-pub struct Exports(Arc<Semaphore>);
+pub(crate) struct Exports(Arc<Semaphore>);
 
 impl Default for Exports {
     fn default() -> Self {
@@ -100,7 +100,7 @@ enum Fault {
     Io(#[from] std::io::Error),
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/admin/products/{id}/sale/orders.csv")
             .route(get_or_head().to(sale_orders))
@@ -114,7 +114,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, content_type = "text/csv", body = String), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub async fn sale_orders(
+pub(crate) async fn sale_orders(
     staff: Staff,
     id: Path<String>,
     request: HttpRequest,

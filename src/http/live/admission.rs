@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 /// At most `streams_max` of the server are open; the next is told 503. At most [`Admission::OF_ACCOUNT_MAX`] of an
 /// account; its next is told 429.
 #[derive(Debug, Clone)]
-pub struct Admission(Arc<Inner>);
+pub(crate) struct Admission(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -33,7 +33,7 @@ pub(super) struct Permit {
 
 impl Admission {
     /// Windows and devices in which one person looks at their orders.
-    pub const OF_ACCOUNT_MAX: u32 = 10;
+    pub(crate) const OF_ACCOUNT_MAX: u32 = 10;
 
     pub(crate) fn new(streams_max: usize) -> Self {
         Self(Arc::new(Inner {
@@ -45,7 +45,7 @@ impl Admission {
     }
 
     /// Ends all streams and admits no other: the first thing of a shutdown.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
     }
 

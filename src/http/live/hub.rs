@@ -32,7 +32,7 @@ use crate::http::problem::Problem;
 
 /// The live streams of one worker; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Hub(Rc<Inner>);
+pub(crate) struct Hub(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {

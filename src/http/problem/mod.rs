@@ -19,7 +19,7 @@ use crate::persistence::journey;
 
 /// What a client is told when something was not done. Nothing changed.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -34,7 +34,7 @@ pub struct Problem {
 /// every answer is a refusal.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Fact {
+pub(crate) enum Fact {
     Nothing,
     Number(u64),
     Text(String),
@@ -45,7 +45,7 @@ pub enum Fact {
 
 /// A product that is short, as told to the client.
 #[derive(Debug, Clone, Serialize)]
-pub struct ShortLine {
+pub(crate) struct ShortLine {
     #[serde(serialize_with = "spell_id")]
     product_id: u128,
     requested: u32,
@@ -57,20 +57,20 @@ pub struct ShortLine {
 
 /// A field of a body or a query with a bad value.
 #[derive(Debug, Clone, Serialize)]
-pub struct FieldError {
-    pub field: String,
-    pub detail: String,
+pub(crate) struct FieldError {
+    pub(crate) field: String,
+    pub(crate) detail: String,
 }
 
 /// Gathers what is wrong with the fields of a body, so that all of them are named at once.
 #[derive(Debug, Default)]
-pub struct Fields {
+pub(crate) struct Fields {
     errors: Vec<FieldError>,
 }
 
 impl Fields {
     /// The value, or its fault kept for [`Fields::done`].
-    pub fn take<T>(&mut self, field: &str, parsed: Result<T, String>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, field: &str, parsed: Result<T, String>) -> Option<T> {
         parsed
             .map_err(|detail| {
                 self.errors.push(FieldError {
@@ -82,7 +82,7 @@ impl Fields {
     }
 
     /// What was made of the fields, if each of them was right.
-    pub fn done<T>(self, made: Option<T>) -> Result<T, Problem> {
+    pub(crate) fn done<T>(self, made: Option<T>) -> Result<T, Problem> {
         match made {
             Some(made) if self.errors.is_empty() => Ok(made),
             _ => Err(Problem::invalid(self.errors)),
@@ -132,7 +132,7 @@ fn spell_id<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 impl Problem {
-    pub fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: &'static str,
         title: &'static str,
@@ -150,25 +150,25 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &'static str, fact: impl Into<Fact>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, fact: impl Into<Fact>) -> Self {
         self.facts.push((name, fact.into()));
         self
     }
 
     /// For a refusal that is given again, byte for byte, to each repeat of its request: the id is that of the first.
     #[must_use]
-    pub fn under_request(mut self, request_id: uuid::Uuid) -> Self {
+    pub(crate) fn under_request(mut self, request_id: uuid::Uuid) -> Self {
         self.request_id = request_id;
         self
     }
 
     #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_secs = Some(seconds);
         self.with("retry_after", seconds)
     }
 
-    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "malformed_request",
@@ -177,7 +177,7 @@ impl Problem {
         )
     }
 
-    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -187,7 +187,7 @@ impl Problem {
     }
 
     /// `needed` names the roles that may.
-    pub fn forbidden(needed: &str) -> Self {
+    pub(crate) fn forbidden(needed: &str) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "forbidden",
@@ -196,7 +196,7 @@ impl Problem {
         )
     }
 
-    pub fn not_found(what: &str) -> Self {
+    pub(crate) fn not_found(what: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
@@ -206,7 +206,7 @@ impl Problem {
     }
 
     /// Valid JSON with bad values; each field is named.
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors
             .iter()
             .map(|error| format!("{}: {}", error.field, error.detail))
@@ -222,7 +222,7 @@ impl Problem {
     }
 
     /// A fault on our side. The cause goes to the log under the request id, not to the client.
-    pub fn unavailable(cause: &dyn fmt::Display) -> Self {
+    pub(crate) fn unavailable(cause: &dyn fmt::Display) -> Self {
         let problem = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "temporarily_unavailable",
@@ -235,14 +235,14 @@ impl Problem {
     }
 
     /// One field with a bad value.
-    pub fn field(field: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn field(field: &str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError {
             field: field.into(),
             detail: detail.into(),
         }])
     }
 
-    pub fn too_many_streams(streams_max: usize) -> Self {
+    pub(crate) fn too_many_streams(streams_max: usize) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_streams",
@@ -253,7 +253,7 @@ impl Problem {
         .retry_after(5)
     }
 
-    pub fn too_many_own_streams(streams_max: u32) -> Self {
+    pub(crate) fn too_many_own_streams(streams_max: u32) -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_own_streams",
@@ -267,7 +267,7 @@ impl Problem {
     }
 
     /// Something of which only so much is done at once.
-    pub fn too_busy() -> Self {
+    pub(crate) fn too_busy() -> Self {
         Self::busy("busy", "more of this is waiting than is admitted")
     }
 
@@ -289,7 +289,8 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, title, detail)
     }
 
-    pub fn code(&self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
         self.code
     }
 }
@@ -376,7 +377,6 @@ impl From<accounts::Refusal> for Problem {
                 "Not the right code",
                 "the code is wrong, used, expired or was tried too often; ask for another one",
             ),
-            R::WeakPassword(detail) => Self::field("new_password", detail),
             R::UnknownAddress => Self::field("address_id", "it is not in your address book"),
             R::TooMany { wait_secs } => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
