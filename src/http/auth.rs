@@ -150,7 +150,7 @@ impl FromRequest for Asked {
 /// The id of the request is the one in its problem, if it comes to that.
 pub(super) fn origin(request: &HttpRequest) -> Result<Origin, Problem> {
     let Some(accounts) = request.app_data::<Data<Accounts>>() else {
-        return Err(Problem::unavailable(&"no accounts are configured"));
+        return Err(Problem::internal(&"no accounts are configured"));
     };
     Ok(accounts.origin(&ClientAddress::of(request).bucket()))
 }

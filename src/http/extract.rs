@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
@@ -18,7 +17,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
-use super::problem::{FieldError, Problem};
+use super::problem::{Code, FieldError, Problem};
 use crate::accounts::Accounts;
 use crate::accounts::access::{Bearer, Gate};
 use crate::accounts::token::Role;
@@ -290,11 +289,9 @@ fn past_quotation_mark(text: &str) -> &str {
 fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let token = bearer_token(request)?;
     let Some(gate) = request.app_data::<Data<Gate>>() else {
-        return Err(Problem::unavailable(&"nobody checks tokens"));
+        return Err(Problem::internal(&"nobody checks tokens"));
     };
-    let bearer = gate
-        .admit(token)
-        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    let bearer = gate.admit(token)?;
     Ok(Caller {
         id: bearer.id,
         bearer,
@@ -334,20 +331,16 @@ fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<Call
 fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     let mut values = headers.get_all("idempotency-key");
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_required",
-            "Idempotency-Key missing",
+        return Err(Problem::of(
+            Code::IdempotencyKeyRequired,
             "send one `Idempotency-Key` header with a fresh value for each new request",
         ));
     };
     let bytes = value.as_bytes();
     let printable = bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
     if bytes.is_empty() || bytes.len() > 255 || !printable {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_invalid",
-            "Idempotency-Key not acceptable",
+        return Err(Problem::of(
+            Code::IdempotencyKeyInvalid,
             "the key must be 1 to 255 printable ASCII characters",
         ));
     }
@@ -406,28 +399,22 @@ async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
 }
 
 fn too_large() -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body_too_large",
-        "Body too large",
+    Problem::of(
+        Code::BodyTooLarge,
         format!("a body has at most {BODY_BYTES_MAX} bytes"),
     )
 }
 
 fn too_slow() -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "body_too_slow",
-        "Body too slow",
+    Problem::of(
+        Code::BodyTooSlow,
         format!("the body must arrive within {} s", BODY_WITHIN.as_secs()),
     )
 }
 
 fn unsupported_media_type() -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "Not JSON",
+    Problem::of(
+        Code::UnsupportedMediaType,
         "send the body as `Content-Type: application/json`",
     )
 }

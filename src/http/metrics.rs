@@ -45,7 +45,7 @@ pub(crate) async fn metrics(
         streams: hub.open_streams(),
     }));
     let mut text = String::new();
-    encode(&mut text, &registry).map_err(|error| Problem::unavailable(&error))?;
+    encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 

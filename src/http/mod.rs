@@ -26,25 +26,21 @@ pub(crate) mod wire;
 pub(crate) mod wishlist;
 mod words;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
 
 pub(crate) use server::{HttpOptions, HttpParts, Serving, serve};
 
-use problem::Problem;
+use problem::{Code, Problem};
 
 /// Every route.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
-        .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            Problem::invalid(vec![problem::FieldError {
-                field: "query".into(),
-                detail: error.to_string(),
-            }])
-            .into()
-        }))
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Problem::field("query", error.to_string()).into()),
+        )
         // Paths are tried in this order: those of a sale come first.
         .configure(orders::configure)
         .configure(payments::configure)
@@ -109,10 +105,8 @@ pub(crate) use hide_in_logs;
 /// For every resource: a known path, another method than those in `allow`.
 fn method_not_allowed(allow: &'static str) -> Route {
     web::route().to(move |request: HttpRequest| async move {
-        let problem = Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "Method not allowed",
+        let problem = Problem::of(
+            Code::MethodNotAllowed,
             format!(
                 "{} is not for this path; it takes {allow}",
                 request.method()

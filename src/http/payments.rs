@@ -1,6 +1,5 @@
 //! `/v1/orders/{id}/payments`: attempts to pay.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -9,9 +8,9 @@ use uuid::Uuid;
 
 use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
 use super::ids;
-use super::problem::{FieldError, Problem};
+use super::problem::{Code, Fact, Problem};
 use super::wire::Money;
-use super::words::{rfc3339, uuid_of};
+use super::words::uuid_of;
 use crate::actors::Engine;
 use crate::actors::message::{PaymentReply, StartPayment};
 use crate::domain::{AttemptId, OrderId, PaymentAnswer};
@@ -92,23 +91,19 @@ fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
     match reply.answer {
         PaymentAnswer::Paid => Ok(HttpResponse::Created().json(view(reply, "paid"))),
         PaymentAnswer::Pending => Ok(HttpResponse::Accepted().json(view(reply, "pending"))),
-        PaymentAnswer::Declined => Err(Problem::new(
-            StatusCode::PAYMENT_REQUIRED,
-            "payment_declined",
-            "Payment declined",
+        PaymentAnswer::Declined => Err(Problem::of(
+            Code::PaymentDeclined,
             "no money was taken; try again or by another method before the hold ends",
         )
         .under_request(attempt)
-        .with("payment_id", attempt.to_string())
-        .with("pay_by", rfc3339(reply.deadline))),
-        PaymentAnswer::Unfulfilled => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "payment_returned",
-            "The payment goes back",
+        .with("payment_id", Fact::Id(reply.attempt.get()))
+        .with("pay_by", reply.deadline)),
+        PaymentAnswer::Unfulfilled => Err(Problem::of(
+            Code::PaymentReturned,
             "the units were no longer yours when the money came; it is refunded in full",
         )
         .under_request(attempt)
-        .with("payment_id", attempt.to_string())),
+        .with("payment_id", Fact::Id(reply.attempt.get()))),
     }
 }
 
@@ -127,8 +122,8 @@ fn checked_method(method: String) -> Result<String, Problem> {
     if (1..=METHOD_CHARS_MAX).contains(&characters) && !method.chars().any(char::is_control) {
         return Ok(method);
     }
-    Err(Problem::invalid(vec![FieldError {
-        field: "method".into(),
-        detail: format!("give 1 to {METHOD_CHARS_MAX} characters and no control characters"),
-    }]))
+    Err(Problem::field(
+        "method",
+        format!("give 1 to {METHOD_CHARS_MAX} characters and no control characters"),
+    ))
 }

@@ -3,7 +3,6 @@
 //! **Invariant:** nothing is done for a body whose signature does not fit, and 2xx is answered only once the effect is
 //! durable. Everything else makes the provider say it again.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, Path};
 use actix_web::{HttpRequest, Responder};
 use serde::Serialize;
@@ -61,9 +60,7 @@ pub(crate) async fn receive(
     the_one_header(&request, door.header())
         .and_then(|header| door.check(header, &body, now_secs))
         .map_err(signature_invalid)?;
-    let word = door
-        .read(&body)
-        .map_err(|error| Problem::malformed(error.to_string()))?;
+    let word = door.read(&body)?;
     let told = match word {
         Word::Outcome {
             order,
@@ -141,10 +138,5 @@ fn the_one_header<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, S
 
 fn signature_invalid(error: SignatureError) -> Problem {
     tracing::warn!(%error, "a webhook was not believed");
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "signature_invalid",
-        "The signature does not fit",
-        error.to_string(),
-    )
+    error.into()
 }

@@ -236,10 +236,10 @@ impl PageQuery {
         if (1..=Self::LIMIT_MAX).contains(&self.limit) {
             return Ok(self);
         }
-        Err(Problem::invalid(vec![FieldError {
-            field: "limit".into(),
-            detail: format!("{} is not between 1 and {}", self.limit, Self::LIMIT_MAX),
-        }]))
+        Err(Problem::field(
+            "limit",
+            format!("{} is not between 1 and {}", self.limit, Self::LIMIT_MAX),
+        ))
     }
 }
 

@@ -85,11 +85,8 @@ pub(crate) async fn list(
             .ok_or_else(|| Problem::field("after", "it is not the `next` of a page"))?,
         None => Cursor::START,
     };
-    let away = |error| Problem::unavailable(&error);
-    let events = database.account_events(cursor.events, limit + 1);
-    let events = events.await.map_err(away)?;
-    let acts = database.audit(cursor.acts, limit + 1);
-    let acts = acts.await.map_err(away)?;
+    let events = database.account_events(cursor.events, limit + 1).await?;
+    let acts = database.audit(cursor.acts, limit + 1).await?;
     Ok(Json(merge(events, acts, cursor, limit)))
 }
 

@@ -166,6 +166,17 @@ fn rest_of(export: Export, first: Bytes) -> impl Stream<Item = Result<Bytes, Fau
     stream::once(async { Ok(first) }).chain(pages)
 }
 
+/// A file is written into memory, where nothing but a bug of ours is in its way.
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Database(error) => error.into(),
+            Fault::Accounts(refusal) => refusal.into(),
+            Fault::Csv(_) | Fault::Io(_) => Self::internal(&fault),
+        }
+    }
+}
+
 impl Export {
     /// With what is personal if there are `accounts` to open it.
     fn begin(
@@ -181,7 +192,7 @@ impl Export {
             product,
             after: 0,
             is_done: false,
-            _permit: permit.map_err(|_none_left| Problem::too_busy())?,
+            _permit: permit.map_err(|_none_left| Problem::busy())?,
         })
     }
 
@@ -201,11 +212,7 @@ impl Export {
             Ok(()) => self.write_page(&mut file).await,
             Err(error) => Err(error.into()),
         };
-        match page.and_then(|()| finished(file)) {
-            Ok(page) => Ok(page),
-            Err(Fault::Accounts(refusal)) => Err(refusal.into()),
-            Err(fault) => Err(Problem::unavailable(&fault)),
-        }
+        Ok(page.and_then(|()| finished(file))?)
     }
 
     async fn next_page(&mut self) -> Result<Option<Bytes>, Fault> {

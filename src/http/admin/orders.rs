@@ -107,8 +107,7 @@ pub(crate) async fn list(
     let after = page.after.map(|id| OrderId::new(id.as_u128()));
     let orders = database
         .orders_for_admin(filter, after, page.limit + 1)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
+        .await?;
     let views = orders.iter().map(OrderView::view).collect();
     Ok(Json(Page::cut(views, page.limit, |view| view.id)))
 }
