@@ -1,4 +1,4 @@
-//! Parsing at the door: who asks, under which key, and with what body.
+//! What handlers get of a request: who asks, and the body, parsed.
 
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
@@ -12,16 +12,15 @@ use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::{Code, FieldError, Problem};
 use crate::accounts::Accounts;
 use crate::accounts::access::{Bearer, Gate};
 use crate::accounts::token::Role;
-use crate::domain::{BuyerId, Fingerprint, KeyHash};
+use crate::domain::BuyerId;
 
 /// Bytes of a body at most; the next is told 413.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
@@ -47,10 +46,6 @@ pub(crate) struct Staff {
 pub(crate) struct Admin {
     pub(crate) id: BuyerId,
 }
-
-/// 1 to 255 printable ASCII characters.
-#[derive(Debug, Clone)]
-pub(crate) struct IdempotencyKey(String);
 
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
@@ -104,44 +99,13 @@ impl FromRequest for Admin {
     }
 }
 
-impl FromRequest for IdempotencyKey {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(idempotency_key(request.headers()))
-    }
-}
-
-impl IdempotencyKey {
-    /// Equal keys of two users or two routes never meet.
-    pub(crate) fn hash(&self, user: BuyerId, route: &str) -> KeyHash {
-        let digest = Sha256::new()
-            .chain_update(user.to_bytes())
-            .chain_update(route)
-            .chain_update([0])
-            .chain_update(&self.0)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        KeyHash::from_bytes(bytes)
-    }
-}
-
 impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let json = is_json(request.headers());
-        let body = RawBody::from_request(request, payload);
-        async move {
-            if !json {
-                return Err(unsupported_media_type());
-            }
-            parse_json(&body.await?.0).map(|Object(body)| Self(body))
-        }
-        .boxed_local()
+        let body = json_body(request, payload);
+        async move { body.await.map(Self) }.boxed_local()
     }
 }
 
@@ -150,14 +114,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let json = is_json(request.headers());
-        let body = RawBody::from_request(request, payload);
+        let is_json = is_json(request.headers());
+        let body = raw_body(request, payload);
         async move {
-            let RawBody(body) = body.await?;
+            let body = body.await?;
             if body.is_empty() {
                 return Ok(Self(None));
             }
-            if !json {
+            if !is_json {
                 return Err(unsupported_media_type());
             }
             parse_json(&body).map(|Object(body)| Self(Some(body)))
@@ -171,9 +135,14 @@ impl FromRequest for RawBody {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let announced = announced_length(request.headers());
-        let payload = payload.take();
-        async move { read_announced(announced, payload).await.map(Self) }.boxed_local()
+        let body = raw_body(request, payload);
+        async move { body.await.map(Self) }.boxed_local()
+    }
+}
+
+impl<T: Serialize> Serialize for Object<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -194,37 +163,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(fields))
-    }
-}
-
-/// Hash of what a request asks for, from its parsed parts: spelling and white space of the body do not count.
-#[derive(Debug)]
-pub(crate) struct Fingerprinter(Sha256);
-
-impl Fingerprinter {
-    pub(crate) fn new() -> Self {
-        Self(Sha256::new())
-    }
-
-    #[must_use]
-    pub(crate) fn with(mut self, part: &[u8]) -> Self {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        self.0.update(length.to_le_bytes());
-        self.0.update(part);
-        self
-    }
-
-    pub(crate) fn finish(self) -> Fingerprint {
-        let digest = self.0.finalize();
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&digest[..8]);
-        Fingerprint(u64::from_le_bytes(bytes))
-    }
-}
-
-impl Default for Fingerprinter {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -286,7 +224,7 @@ fn past_quotation_mark(text: &str) -> &str {
     ""
 }
 
-fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let token = bearer_token(request)?;
     let Some(gate) = request.app_data::<Data<Gate>>() else {
         return Err(Problem::internal(&"nobody checks tokens"));
@@ -328,25 +266,6 @@ fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<Call
     Err(Problem::forbidden(needed))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    let mut values = headers.get_all("idempotency-key");
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Problem::of(
-            Code::IdempotencyKeyRequired,
-            "send one `Idempotency-Key` header with a fresh value for each new request",
-        ));
-    };
-    let bytes = value.as_bytes();
-    let printable = bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
-    if bytes.is_empty() || bytes.len() > 255 || !printable {
-        return Err(Problem::of(
-            Code::IdempotencyKeyInvalid,
-            "the key must be 1 to 255 printable ASCII characters",
-        ));
-    }
-    Ok(IdempotencyKey(String::from_utf8_lossy(bytes).into_owned()))
-}
-
 fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -364,12 +283,34 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()
 }
 
-/// What is announced to be too long is not even begun.
-async fn read_announced(announced: Option<usize>, payload: Payload) -> Result<BytesMut, Problem> {
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-        return Err(too_large());
+/// A JSON object of a known shape.
+pub(super) fn json_body<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<T, Problem>> + use<T> {
+    let is_json = is_json(request.headers());
+    let body = raw_body(request, payload);
+    async move {
+        if !is_json {
+            return Err(unsupported_media_type());
+        }
+        parse_json(&body.await?).map(|Object(body)| body)
     }
-    read_in_time(payload).await
+}
+
+/// What is announced to be too long is not even begun.
+fn raw_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<BytesMut, Problem>> + use<> {
+    let announced = announced_length(request.headers());
+    let payload = payload.take();
+    async move {
+        if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+            return Err(too_large());
+        }
+        read_in_time(payload).await
+    }
 }
 
 /// Most bodies are there when their head is; only the others need a timer.

@@ -9,6 +9,7 @@ pub(crate) mod client_address;
 pub(crate) mod docs;
 pub(crate) mod extract;
 pub(crate) mod health;
+pub(crate) mod idempotency;
 mod ids;
 pub(crate) mod live;
 pub(crate) mod me;

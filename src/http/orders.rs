@@ -2,12 +2,13 @@
 
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::addresses::AddressView;
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody, Object};
+use super::extract::{Caller, Object};
+use super::idempotency::{Idempotent, Identity};
 use super::ids;
 use super::problem::{FieldError, Problem};
 use super::wire::{OrderView, Page, PageQuery, PlacedOrder};
@@ -22,7 +23,7 @@ use crate::persistence::database::Database;
 
 const ROUTE: &str = "POST /v1/orders";
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewOrder {
     /// 1 to 50 lines, each of another product; all of them are held, or none.
@@ -32,7 +33,7 @@ pub(crate) struct NewOrder {
     address_id: Option<Uuid>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLine {
     product_id: Uuid,
@@ -74,14 +75,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     security(("bearer" = []))
 )]
 pub(crate) async fn create(
-    caller: Caller,
-    key: IdempotencyKey,
-    body: JsonBody<NewOrder>,
+    request: Idempotent<NewOrder>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
-    let address_id = body.0.address_id;
-    let command = body.0.into_command(caller.id, &key)?;
+    let identity = request.identity(ROUTE)?;
+    let address_id = request.body.address_id;
+    let command = request.body.into_command(request.caller.id, identity)?;
     let order = place(&engine, &accounts, command, address_id).await?;
     Ok(created(&order))
 }
@@ -273,25 +273,15 @@ async fn sequence_of(
 }
 
 impl NewOrder {
-    fn into_command(self, buyer: BuyerId, key: &IdempotencyKey) -> Result<PlaceOrder, Problem> {
-        let address = self.address_id.map(|id| AddressId::new(id.as_u128()));
-        let lines = checked_lines(&self.lines)?;
-        let mut fingerprint = Fingerprinter::new();
-        for (product, quantity) in &lines {
-            fingerprint = fingerprint
-                .with(&product.to_bytes())
-                .with(&quantity.get().to_le_bytes());
-        }
-        if let Some(address) = address {
-            fingerprint = fingerprint.with(&address.to_bytes());
-        }
+    /// Without its address, which is yet to be looked up.
+    fn into_command(self, buyer: BuyerId, identity: Identity) -> Result<PlaceOrder, Problem> {
         Ok(PlaceOrder {
             order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
             buyer,
-            key: key.hash(buyer, ROUTE),
-            fingerprint: fingerprint.finish(),
+            key: identity.key,
+            fingerprint: identity.fingerprint,
             address: None,
-            lines,
+            lines: checked_lines(&self.lines)?,
         })
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::idempotency::Idempotent;
 use super::ids;
 use super::problem::{Code, Fact, Problem};
 use super::wire::Money;
@@ -15,7 +15,7 @@ use crate::actors::Engine;
 use crate::actors::message::{PaymentReply, StartPayment};
 use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPayment {
     /// What the provider calls the means of payment, 1 to 64 characters: with Stripe the id of a payment method. The
@@ -67,21 +67,19 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     security(("bearer" = []))
 )]
 pub(crate) async fn create(
-    caller: Caller,
-    key: IdempotencyKey,
     id: Path<String>,
-    body: JsonBody<NewPayment>,
+    request: Idempotent<NewPayment>,
     engine: Data<Engine>,
 ) -> Result<HttpResponse, Problem> {
     let order = OrderId::new(ids::parse(&id, "order")?);
-    let method = checked_method(body.0.method)?;
+    let identity = request.identity(&format!("POST /v1/orders/{order}/payments"))?;
     let start = StartPayment {
         order,
-        buyer: caller.id,
+        buyer: request.caller.id,
         attempt: AttemptId::new(Uuid::now_v7().as_u128()),
-        key: key.hash(caller.id, &format!("POST /v1/orders/{order}/payments")),
-        fingerprint: Fingerprinter::new().with(method.as_bytes()).finish(),
-        method: method.into(),
+        key: identity.key,
+        fingerprint: identity.fingerprint,
+        method: checked_method(request.body.method)?.into(),
     };
     answer(&*engine.start_payment(start).await?)
 }

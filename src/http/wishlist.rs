@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::extract::{Caller, JsonBody};
+use super::idempotency::{Idempotent, Identity};
 use super::problem::Problem;
 use super::wire::{Money, Page, PageQuery, PlacedOrder, ProductView, WindowView};
 use super::words::{rfc3339, uuid_of};
@@ -26,7 +27,7 @@ pub(crate) struct WishBody {
     quantity: u32,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkout {
     /// An entry of the buyer's address book.
@@ -174,19 +175,30 @@ pub(crate) async fn remove(
     security(("bearer" = []))
 )]
 pub(crate) async fn checkout(
-    caller: Caller,
-    key: IdempotencyKey,
-    body: JsonBody<Checkout>,
+    request: Idempotent<Checkout>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
-    let address_id = body.0.address_id;
-    let command = body.0.into_command(caller.id, &key);
+    let identity = request.identity(CHECKOUT_ROUTE)?;
+    let address_id = request.body.address_id;
+    let command = without_lines(request.caller.id, identity);
     let (engine, accounts) = (Engine::clone(&engine), Accounts::clone(&accounts));
     // A task of its own: a buyer who hangs up must not find on the list what is in an order.
     let bought = rt::spawn(buy_all(engine, accounts, command, address_id)).await;
     let order = bought.map_err(|lost| Problem::unavailable(&lost))??;
     Ok(orders::created(&order))
+}
+
+/// What is on the list is no part of what was asked, and neither is it told apart by it.
+fn without_lines(buyer: BuyerId, identity: Identity) -> PlaceOrder {
+    PlaceOrder {
+        order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
+        buyer,
+        key: identity.key,
+        fingerprint: identity.fingerprint,
+        address: None,
+        lines: Vec::new(),
+    }
 }
 
 /// The key decides, not the list: a repeat gets the order of the first request, whatever is on the list by now, and
@@ -253,24 +265,6 @@ impl WishBody {
             let detail = format!("{} is not between 1 and {}", self.quantity, Quantity::MAX);
             Problem::field("quantity", detail)
         })
-    }
-}
-
-impl Checkout {
-    /// Without lines: what is on the list is no part of what was asked.
-    fn into_command(self, buyer: BuyerId, key: &IdempotencyKey) -> PlaceOrder {
-        let mut fingerprint = Fingerprinter::new();
-        if let Some(address) = self.address_id {
-            fingerprint = fingerprint.with(address.as_bytes());
-        }
-        PlaceOrder {
-            order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
-            buyer,
-            key: key.hash(buyer, CHECKOUT_ROUTE),
-            fingerprint: fingerprint.finish(),
-            address: None,
-            lines: Vec::new(),
-        }
     }
 }
 

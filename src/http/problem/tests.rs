@@ -24,6 +24,11 @@ const REACHED_ELSEWHERE: &[(&str, &str, &str)] = &[
         "the provider would have to answer two minutes late, to a buyer who waits",
     ),
     (
+        "memory_full",
+        "the_orders_of_the_last_day_take_only_so_much_memory",
+        "the least that can be set takes thousands of orders",
+    ),
+    (
         "internal",
         "a_bug_is_told_as_a_bug",
         "no request may lead there",
