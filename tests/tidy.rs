@@ -1,6 +1,5 @@
 //! The rules of the house that a compiler does not hold: who may name whom, and that the documents are complete.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,38 +94,6 @@ fn every_setting_is_in_the_readme() {
     let readme = read("README.md");
     for name in words(&read("src/config.rs"), "env = \"") {
         assert!(readme.contains(&name), "README.md does not explain {name}");
-    }
-}
-
-#[test]
-fn every_error_code_is_in_the_api_notes() {
-    let notes = read("docs/api.md");
-    let problems: String = sources()
-        .filter(|(path, _)| path.starts_with("http/"))
-        .map(|(_, text)| text)
-        .collect();
-    let calls = [
-        "conflict(\n        \"",
-        "conflict(\n            \"",
-        "conflict(\"",
-        "busy(\n                \"",
-        "busy(\"",
-        "StatusCode::",
-    ];
-    let mut codes = BTreeSet::new();
-    for call in calls {
-        codes.extend(words(&problems, call));
-    }
-    let codes: Vec<_> = codes
-        .iter()
-        .filter(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_'))
-        .collect();
-    assert!(codes.len() > 15, "the codes were not found: {codes:?}");
-    for code in codes {
-        assert!(
-            notes.contains(&format!("`{code}`")),
-            "docs/api.md does not explain `{code}`"
-        );
     }
 }
 

@@ -16,42 +16,42 @@ use crate::domain::{BuyerId, IdMap, Span, Timestamp};
 use crate::persistence::database::{Database, Error};
 
 /// No token lives longer; those for load tests live a day.
-pub const TOKEN_LIFE_MAX: Span = Span::from_secs(2 * 86_400);
+pub(crate) const TOKEN_LIFE_MAX: Span = Span::from_secs(2 * 86_400);
 
 /// Entries that may pile up before those that are too old to matter are dropped.
 const ENTRIES_BEFORE_TIDYING: usize = 10_000;
 
 /// Somebody whose token is good now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bearer {
-    pub id: BuyerId,
+pub(crate) struct Bearer {
+    pub(crate) id: BuyerId,
     /// As it is now, whatever the token says.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Nil for a token that belongs to no sign-in.
-    pub session: Uuid,
+    pub(crate) session: Uuid,
 }
 
 /// What tokens of an account must keep up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bar {
-    pub role: Role,
+pub(crate) struct Bar {
+    pub(crate) role: Role,
     /// Tokens of an earlier epoch are no good, but for those of `spared`.
-    pub epoch: u64,
-    pub spared: Option<u128>,
-    pub suspended: bool,
-    pub since: Timestamp,
+    pub(crate) epoch: u64,
+    pub(crate) spared: Option<u128>,
+    pub(crate) suspended: bool,
+    pub(crate) since: Timestamp,
 }
 
 /// Checks tokens; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub(crate) struct Gate {
     verifier: Arc<TokenVerifier>,
     board: Arc<AccessBoard>,
 }
 
 /// What happened lately to accounts and sessions.
 #[derive(Debug)]
-pub struct AccessBoard {
+pub(crate) struct AccessBoard {
     clock: Arc<dyn Clock>,
     bars: RwLock<Bars>,
 }
@@ -65,18 +65,18 @@ struct Bars {
 }
 
 impl Gate {
-    pub fn new(verifier: Arc<TokenVerifier>, board: Arc<AccessBoard>) -> Self {
+    pub(crate) fn new(verifier: Arc<TokenVerifier>, board: Arc<AccessBoard>) -> Self {
         Self { verifier, board }
     }
 
-    pub fn admit(&self, token: &str) -> Result<Bearer, TokenError> {
+    pub(crate) fn admit(&self, token: &str) -> Result<Bearer, TokenError> {
         let claims = self.verifier.verify(token)?;
         self.board.admit(&claims).ok_or(TokenError::Invalid)
     }
 }
 
 impl AccessBoard {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             bars: RwLock::default(),
@@ -84,7 +84,7 @@ impl AccessBoard {
     }
 
     /// Reads what happened while tokens that may still be around were signed.
-    pub async fn load(&self, database: &Database) -> Result<(), Error> {
+    pub(crate) async fn load(&self, database: &Database) -> Result<(), Error> {
         let oldest = self.oldest();
         for standing in database.standings_since(oldest).await? {
             let bar = Bar {
@@ -103,7 +103,7 @@ impl AccessBoard {
     }
 
     /// From now on tokens of the account must pass this bar. An older one, arriving late, changes nothing.
-    pub fn raise(&self, account: BuyerId, bar: Bar) {
+    pub(crate) fn raise(&self, account: BuyerId, bar: Bar) {
         let oldest = self.oldest();
         let mut bars = self.bars.write();
         let known = bars.accounts.get(&account);
@@ -114,7 +114,7 @@ impl AccessBoard {
     }
 
     /// Access tokens of the session are good no longer.
-    pub fn end_session(&self, session: u128) {
+    pub(crate) fn end_session(&self, session: u128) {
         self.end_session_at(session, self.clock.now());
     }
 
@@ -123,11 +123,6 @@ impl AccessBoard {
         let mut bars = self.bars.write();
         bars.sessions.insert(session, at);
         bars.tidy(oldest);
-    }
-
-    /// The role that an account has now, if it changed lately.
-    pub fn role_now(&self, account: BuyerId) -> Option<Role> {
-        self.bars.read().accounts.get(&account).map(|bar| bar.role)
     }
 
     fn admit(&self, claims: &Claims) -> Option<Bearer> {

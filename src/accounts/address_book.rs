@@ -23,34 +23,34 @@ const RECIPIENT_CHARS_MAX: usize = 100;
 
 /// Where something is sent to, checked.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddressDraft {
-    pub recipient: String,
-    pub phone: String,
+pub(crate) struct AddressDraft {
+    pub(crate) recipient: String,
+    pub(crate) phone: String,
     /// ISO 3166 alpha-2.
-    pub country: String,
-    pub postal_code: String,
-    pub line1: String,
-    pub line2: Option<String>,
+    pub(crate) country: String,
+    pub(crate) postal_code: String,
+    pub(crate) line1: String,
+    pub(crate) line2: Option<String>,
 }
 
 /// As typed; what is `None` stays as it is, or is missing in a new address.
 #[derive(Default)]
-pub struct AddressPatch {
-    pub recipient: Option<String>,
-    pub phone: Option<String>,
-    pub country: Option<String>,
-    pub postal_code: Option<String>,
-    pub line1: Option<String>,
+pub(crate) struct AddressPatch {
+    pub(crate) recipient: Option<String>,
+    pub(crate) phone: Option<String>,
+    pub(crate) country: Option<String>,
+    pub(crate) postal_code: Option<String>,
+    pub(crate) line1: Option<String>,
     /// `Some(None)` takes it away.
-    pub line2: Option<Option<String>>,
+    pub(crate) line2: Option<Option<String>>,
 }
 
 /// An entry of the book.
-pub struct Address {
-    pub id: u128,
-    pub content: AddressDraft,
-    pub is_default: bool,
-    pub created_at: Timestamp,
+pub(crate) struct Address {
+    pub(crate) id: u128,
+    pub(crate) content: AddressDraft,
+    pub(crate) is_default: bool,
+    pub(crate) created_at: Timestamp,
 }
 
 /// A field that is not right, and what is wrong with it.
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Address {
 
 impl AddressDraft {
     /// From a patch to nothing: all but `line2` and `country` must be there.
-    pub fn parse(patch: AddressPatch) -> Result<Self, Vec<FieldFault>> {
+    pub(crate) fn parse(patch: AddressPatch) -> Result<Self, Vec<FieldFault>> {
         let missing = || "it is missing".to_owned();
         let mut faults = Vec::new();
         for (field, value) in [
@@ -153,7 +153,7 @@ impl AddressDraft {
     }
 
     /// This address with the fields of the patch.
-    pub fn changed(&self, patch: AddressPatch) -> Result<Self, Vec<FieldFault>> {
+    pub(crate) fn changed(&self, patch: AddressPatch) -> Result<Self, Vec<FieldFault>> {
         let mut changed = self.clone();
         let mut faults = Vec::new();
         let mut set =
@@ -201,7 +201,7 @@ fn parse_country(text: &str) -> Result<String, String> {
 
 impl Accounts {
     /// The oldest first.
-    pub async fn addresses(&self, account: BuyerId) -> Result<Vec<Address>, Refusal> {
+    pub(crate) async fn addresses(&self, account: BuyerId) -> Result<Vec<Address>, Refusal> {
         let owner = self.own_account(account).await?;
         let rows = self.shared.database.addresses(account).await?;
         if rows.is_empty() {
@@ -212,7 +212,7 @@ impl Accounts {
         rows.iter().map(open).collect()
     }
 
-    pub async fn add_address(
+    pub(crate) async fn add_address(
         &self,
         account: BuyerId,
         content: AddressDraft,
@@ -240,7 +240,7 @@ impl Accounts {
     }
 
     /// `change` is given what the address says now.
-    pub async fn change_address<F>(
+    pub(crate) async fn change_address<F>(
         &self,
         account: BuyerId,
         id: u128,
@@ -280,7 +280,7 @@ impl Accounts {
         }))
     }
 
-    pub async fn remove_address(&self, account: BuyerId, id: u128) -> Result<(), Refusal> {
+    pub(crate) async fn remove_address(&self, account: BuyerId, id: u128) -> Result<(), Refusal> {
         let removed = self.shared.database.remove_address(account, id).await;
         self.shared.versions.forget(account, id);
         if removed? {
@@ -292,7 +292,11 @@ impl Accounts {
     /// What an order is to be placed with: the version of the address as it is now.
     /// In a sale this is asked far more often than addresses change, and SQL may be away: versions that were looked up
     /// are remembered.
-    pub async fn freeze_address(&self, account: BuyerId, id: u128) -> Result<AddressId, Refusal> {
+    pub(crate) async fn freeze_address(
+        &self,
+        account: BuyerId,
+        id: u128,
+    ) -> Result<AddressId, Refusal> {
         let remembered = &self.shared.versions;
         if let Some(version) = remembered.get(account, id) {
             return Ok(version);
@@ -307,7 +311,7 @@ impl Accounts {
 
     /// What the versions said that orders of this account were placed with. Those that are gone, because the account was
     /// erased, or are not of this account, are left out.
-    pub async fn frozen_addresses(
+    pub(crate) async fn frozen_addresses(
         &self,
         account: BuyerId,
         versions: Vec<AddressId>,

@@ -12,10 +12,10 @@ use crate::persistence::database::{Account, AddressVersion};
 
 /// Whom an order is for and where it goes. Nothing is known of who was erased, or never gave a name.
 #[derive(Default)]
-pub struct Contact {
-    pub email: Option<Zeroizing<String>>,
+pub(crate) struct Contact {
+    pub(crate) email: Option<Zeroizing<String>>,
     /// As it was when the order was placed.
-    pub address: Option<AddressDraft>,
+    pub(crate) address: Option<AddressDraft>,
 }
 
 /// Not derived: what is personal does not belong in a log.
@@ -33,7 +33,7 @@ struct Owner {
 
 impl Accounts {
     /// One for each order, in their order.
-    pub async fn contacts(&self, orders: &[Order]) -> Result<Vec<Contact>, Refusal> {
+    pub(crate) async fn contacts(&self, orders: &[Order]) -> Result<Vec<Contact>, Refusal> {
         let owners = self.owners(orders).await?;
         let versions = self.versions(orders).await?;
         let contact = |order: &Order| match owners.get(&order.buyer) {
@@ -47,7 +47,7 @@ impl Accounts {
     }
 
     /// Notes that the orders of a product are taken away with personal data; not before it is written is it so.
-    pub async fn note_export(
+    pub(crate) async fn note_export(
         &self,
         admin: BuyerId,
         product: ProductId,

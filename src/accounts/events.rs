@@ -20,15 +20,15 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// From where and by which request something was asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Keyed hash of the client's address.
-    pub client: u128,
-    pub request: RequestId,
+    pub(crate) client: u128,
+    pub(crate) request: RequestId,
 }
 
 /// What can happen. The words are the API's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     SignedUp,
     EmailVerified,
     SignedIn,
@@ -43,13 +43,12 @@ pub enum Act {
     Reinstated,
     Erased,
     AccessDenied,
-    DataDamaged,
     /// Somebody took the orders of a product away, with the personal data of their buyers.
     OrdersExported(ProductId),
 }
 
 impl Act {
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::SignedUp => "signed_up",
             Self::EmailVerified => "email_verified",
@@ -65,7 +64,6 @@ impl Act {
             Self::Reinstated => "reinstated",
             Self::Erased => "erased",
             Self::AccessDenied => "access_denied",
-            Self::DataDamaged => "data_damaged",
             Self::OrdersExported(_) => "orders_exported",
         }
     }

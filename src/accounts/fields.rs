@@ -15,25 +15,25 @@ const INPUT_BYTES_MAX: usize = 1_024;
 
 /// A name to sign in with: letters, digits, `.`, `_` and `-`, after NFKC. Capitals do not count.
 #[derive(Clone)]
-pub struct Username {
+pub(crate) struct Username {
     text: Zeroizing<String>,
     key: Zeroizing<String>,
 }
 
 /// An address in the one spelling by which it is found and to which letters go: NFKC, lower case, the domain in ASCII.
 #[derive(Clone)]
-pub struct Email(Zeroizing<String>);
+pub(crate) struct Email(Zeroizing<String>);
 
 /// The name of a person, NFC, on one line.
 #[derive(Clone)]
-pub struct PersonName(Zeroizing<String>);
+pub(crate) struct PersonName(Zeroizing<String>);
 
 /// Digits, with `+` in front if it was there.
 #[derive(Clone)]
-pub struct Phone(Zeroizing<String>);
+pub(crate) struct Phone(Zeroizing<String>);
 
 impl Username {
-    pub fn parse(input: &str) -> Result<Self, String> {
+    pub(crate) fn parse(input: &str) -> Result<Self, String> {
         let text = nfkc(input)?;
         let length = text.chars().count();
         if !USERNAME_CHARS.contains(&length) {
@@ -55,18 +55,18 @@ impl Username {
     }
 
     /// As it is shown.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// By which it is compared.
-    pub fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 }
 
 impl Email {
-    pub fn parse(input: &str) -> Result<Self, String> {
+    pub(crate) fn parse(input: &str) -> Result<Self, String> {
         let wrong = || "it is not an e-mail address such as kim@example.com".to_owned();
         let text = nfkc(input.trim())?;
         let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
@@ -88,27 +88,27 @@ impl Email {
         Ok(Self(address))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    pub fn local_part(&self) -> &str {
+    pub(crate) fn local_part(&self) -> &str {
         self.0.split('@').next().unwrap_or_default()
     }
 }
 
 impl PersonName {
-    pub fn parse(input: &str) -> Result<Self, String> {
+    pub(crate) fn parse(input: &str) -> Result<Self, String> {
         one_line(input, 1, NAME_CHARS_MAX).map(Self)
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Phone {
-    pub fn parse(input: &str) -> Result<Self, String> {
+    pub(crate) fn parse(input: &str) -> Result<Self, String> {
         let text = nfkc(input.trim())?;
         let separator = |it: char| matches!(it, ' ' | '-' | '.' | '(' | ')');
         let plain: Zeroizing<String> =
@@ -125,13 +125,13 @@ impl Phone {
         Ok(Self(plain))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// Text on one line, NFC, without space around it, of so many characters.
-pub fn one_line(
+pub(crate) fn one_line(
     input: &str,
     chars_min: usize,
     chars_max: usize,

@@ -13,23 +13,23 @@ use crate::mail::Language;
 use crate::persistence::database::{AccessChange, ProfilePatch};
 
 /// What is known about a person, in the clear. Accounts that an operator vouched for may know nothing.
-pub struct Profile {
-    pub id: BuyerId,
-    pub username: Option<Zeroizing<String>>,
-    pub email: Option<Zeroizing<String>>,
-    pub name: Option<Zeroizing<String>>,
-    pub phone: Option<Zeroizing<String>>,
-    pub role: Role,
-    pub language: Language,
-    pub created_at: Timestamp,
+pub(crate) struct Profile {
+    pub(crate) id: BuyerId,
+    pub(crate) username: Option<Zeroizing<String>>,
+    pub(crate) email: Option<Zeroizing<String>>,
+    pub(crate) name: Option<Zeroizing<String>>,
+    pub(crate) phone: Option<Zeroizing<String>>,
+    pub(crate) role: Role,
+    pub(crate) language: Language,
+    pub(crate) created_at: Timestamp,
 }
 
 /// What is `None` stays as it is.
 #[derive(Debug, Default)]
-pub struct ProfileChange {
-    pub name: Option<PersonName>,
-    pub phone: Option<Phone>,
-    pub language: Option<Language>,
+pub(crate) struct ProfileChange {
+    pub(crate) name: Option<PersonName>,
+    pub(crate) phone: Option<Phone>,
+    pub(crate) language: Option<Language>,
 }
 
 /// Not derived: what is personal does not belong in a log.
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Profile {
 }
 
 impl Accounts {
-    pub async fn profile(&self, id: BuyerId) -> Result<Profile, Refusal> {
+    pub(crate) async fn profile(&self, id: BuyerId) -> Result<Profile, Refusal> {
         let account = self.own_account(id).await?;
         let mut profile = Profile {
             id,
@@ -66,7 +66,7 @@ impl Accounts {
         Ok(profile)
     }
 
-    pub async fn change_profile(
+    pub(crate) async fn change_profile(
         &self,
         id: BuyerId,
         change: ProfileChange,
@@ -91,7 +91,7 @@ impl Accounts {
     }
 
     /// Destroys the data key: nobody can read what it sealed any more, in backups neither. The books keep the id.
-    pub async fn erase(&self, id: BuyerId, origin: Origin) -> Result<(), Refusal> {
+    pub(crate) async fn erase(&self, id: BuyerId, origin: Origin) -> Result<(), Refusal> {
         let now = self.now();
         let event = events::event(Act::Erased, Some(id), Some(id), origin, now);
         let chain = self.shared.chain.clone();

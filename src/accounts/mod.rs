@@ -15,15 +15,15 @@
 //! **Invariant:** personal data is in the clear in memory only, for as long as a request takes. SQL is the only home of
 //! accounts: they do not pass through the journal.
 
-pub mod access;
+pub(crate) mod access;
 mod address_book;
 mod contacts;
 mod errands;
-pub mod events;
-pub mod fields;
+pub(crate) mod events;
+pub(crate) mod fields;
 mod letters;
 mod me;
-pub mod passwords;
+pub(crate) mod passwords;
 mod profile;
 mod recovery;
 mod refusal;
@@ -33,7 +33,7 @@ mod sessions;
 mod sign_in;
 mod sign_up;
 pub mod token;
-pub mod vault;
+pub(crate) mod vault;
 mod wishlist;
 
 use std::sync::Arc;
@@ -52,37 +52,37 @@ use crate::persistence::database::{Chain, Database, Error};
 use crate::persistence::limits::{Limiter, Rule, Verdict};
 use crate::secrets::LiveKeys;
 
-pub use address_book::{Address, AddressDraft, AddressPatch};
-pub use contacts::Contact;
+pub(crate) use address_book::{Address, AddressDraft, AddressPatch};
+pub(crate) use contacts::Contact;
 #[cfg(test)]
 pub(crate) use letters::account_with_address;
 pub(crate) use letters::{LETTER_LIFE, Life, open_letter, order_letter};
-pub use me::{Profile, ProfileChange};
-pub use refusal::Refusal;
-pub use sessions::SignedIn;
-pub use sign_up::NewPerson;
+pub(crate) use me::{Profile, ProfileChange};
+pub(crate) use refusal::Refusal;
+pub(crate) use sessions::SignedIn;
+pub(crate) use sign_up::NewPerson;
 pub(crate) use sign_up::new_account;
 
 /// How long what waits to be written is given when the server stops.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the accounts are made of.
-pub struct AccountsParts {
-    pub database: Database,
-    pub vault: Vault,
-    pub passwords: PasswordPool,
-    pub issuer: TokenIssuer,
-    pub verifier: Arc<TokenVerifier>,
-    pub limits: Limiter,
-    pub carrier: CarrierHandle,
-    pub clock: Arc<dyn Clock>,
+pub(crate) struct AccountsParts {
+    pub(crate) database: Database,
+    pub(crate) vault: Vault,
+    pub(crate) passwords: PasswordPool,
+    pub(crate) issuer: TokenIssuer,
+    pub(crate) verifier: Arc<TokenVerifier>,
+    pub(crate) limits: Limiter,
+    pub(crate) carrier: CarrierHandle,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Looked at now and then, so that a key that was taken out of its file is not used for ever.
-    pub token_keys: Arc<LiveKeys>,
+    pub(crate) token_keys: Arc<LiveKeys>,
 }
 
 /// Everything about accounts; cheap to clone.
 #[derive(Clone)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     shared: Arc<Shared>,
 }
 
@@ -116,7 +116,7 @@ impl std::fmt::Debug for Accounts {
 
 impl Accounts {
     /// Reads whose access ended lately and starts what works in the background, on the current runtime.
-    pub async fn start(parts: AccountsParts) -> Result<Self, Error> {
+    pub(crate) async fn start(parts: AccountsParts) -> Result<Self, Error> {
         let board = Arc::new(AccessBoard::new(Arc::clone(&parts.clock)));
         board.load(&parts.database).await?;
         let chain = chain(&parts.vault);
@@ -144,12 +144,12 @@ impl Accounts {
     }
 
     /// Checks tokens.
-    pub fn gate(&self) -> Gate {
+    pub(crate) fn gate(&self) -> Gate {
         self.shared.gate.clone()
     }
 
     /// From where a request comes. `client` is the address, or the net of addresses, that is held responsible.
-    pub fn origin(&self, client: &str) -> Origin {
+    pub(crate) fn origin(&self, client: &str) -> Origin {
         Origin {
             client: u128::from_be_bytes(self.shared.vault.client_hash(client)),
             request: RequestId::new(uuid::Uuid::now_v7().as_u128()),
@@ -157,12 +157,12 @@ impl Accounts {
     }
 
     /// Somebody was not let through.
-    pub fn note_denial(&self, who: BuyerId, origin: Origin) {
+    pub(crate) fn note_denial(&self, who: BuyerId, origin: Origin) {
         self.note(Act::AccessDenied, Some(who), None, origin);
     }
 
     /// Writes what is noted.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.shared.events.flush(FLUSH_WITHIN).await;
     }
 

@@ -13,14 +13,18 @@ use super::access::Bearer;
 
 impl Accounts {
     /// Mails a code if there is such an account. Answered before it is known whether there is.
-    pub async fn forgot_password(&self, email: Email, origin: Origin) -> Result<(), Refusal> {
+    pub(crate) async fn forgot_password(
+        &self,
+        email: Email,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
         self.limit_asking(origin).await?;
         self.limit_letters(&rules::RESET_LETTERS, &email).await?;
         self.shared.errands.put(errands::Errand::Reset(email))
     }
 
     /// Ends all sessions: whoever knew the old password is out.
-    pub async fn reset_password(
+    pub(crate) async fn reset_password(
         &self,
         email: &Email,
         code: &str,
@@ -52,7 +56,7 @@ impl Accounts {
     }
 
     /// Needs the current password; ends all sessions but the one that asks, and tells the address.
-    pub async fn change_password(
+    pub(crate) async fn change_password(
         &self,
         bearer: Bearer,
         current: Password,

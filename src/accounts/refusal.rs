@@ -3,7 +3,7 @@
 use crate::persistence::database;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     #[error("the name is in use")]
     UsernameTaken,
     /// Wrong, used, expired, or for an address that nobody has: which of them is not told.
@@ -19,8 +19,6 @@ pub enum Refusal {
     InvalidRefreshToken,
     #[error("the current password is another one")]
     WrongPassword,
-    #[error("the new password is too weak: {0}")]
-    WeakPassword(String),
     /// The address of an order is not in the buyer's book.
     #[error("there is no such address in the book")]
     UnknownAddress,

@@ -9,11 +9,11 @@ use crate::domain::BuyerId;
 use crate::persistence::database::{AccessChange, Account};
 
 impl Accounts {
-    pub async fn role_of(&self, id: BuyerId) -> Result<Role, Refusal> {
+    pub(crate) async fn role_of(&self, id: BuyerId) -> Result<Role, Refusal> {
         role_of(&self.own_account(id).await?)
     }
 
-    pub async fn set_role(
+    pub(crate) async fn set_role(
         &self,
         admin: BuyerId,
         id: BuyerId,
@@ -33,7 +33,7 @@ impl Accounts {
     }
 
     /// Ends access until [`Accounts::reinstate`].
-    pub async fn suspend(
+    pub(crate) async fn suspend(
         &self,
         admin: BuyerId,
         id: BuyerId,
@@ -49,7 +49,7 @@ impl Accounts {
         Ok(())
     }
 
-    pub async fn reinstate(
+    pub(crate) async fn reinstate(
         &self,
         admin: BuyerId,
         id: BuyerId,

@@ -34,10 +34,10 @@ const RANDOM_BYTES: usize = 32;
 const TOKEN_BYTES: usize = ID_BYTES + TAG_BYTES + RANDOM_BYTES;
 
 /// What somebody gets who signed in.
-pub struct SignedIn {
-    pub access_token: String,
-    pub refresh_token: Zeroizing<String>,
-    pub expires_in_secs: u64,
+pub(crate) struct SignedIn {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Zeroizing<String>,
+    pub(crate) expires_in_secs: u64,
 }
 
 /// A refresh token that was made here, whether or not it is good.
@@ -78,7 +78,7 @@ impl Accounts {
     }
 
     /// An access token without a session, for an account that somebody vouches for.
-    pub async fn plain_token(&self, id: BuyerId, ttl_secs: u64) -> anyhow::Result<String> {
+    pub(crate) async fn plain_token(&self, id: BuyerId, ttl_secs: u64) -> anyhow::Result<String> {
         let account = self.own_account(id).await?;
         let bearer = TokenBearer {
             epoch: account.access_epoch,
@@ -89,7 +89,7 @@ impl Accounts {
 
     /// Takes a refresh token for a new pair. A token that was used before ends the session: one of the two who had it is
     /// not who they should be.
-    pub async fn refresh(&self, token: &str, origin: Origin) -> Result<SignedIn, Refusal> {
+    pub(crate) async fn refresh(&self, token: &str, origin: Origin) -> Result<SignedIn, Refusal> {
         let presented = self.parse(token).ok_or(Refusal::InvalidRefreshToken)?;
         let session = self.shared.database.session(presented.session).await?;
         let now = self.now();
@@ -120,7 +120,7 @@ impl Accounts {
     }
 
     /// Ends the session of the token, or all of its account. A token that is not good ends nothing, and nobody is told.
-    pub async fn sign_out(
+    pub(crate) async fn sign_out(
         &self,
         token: &str,
         everywhere: bool,

@@ -19,7 +19,7 @@ struct Attempt {
 impl Accounts {
     /// A name that nobody has costs the same hash as one that somebody has. Whether the address is verified is told only
     /// after the right password.
-    pub async fn sign_in(
+    pub(crate) async fn sign_in(
         &self,
         username: &Username,
         password: Password,

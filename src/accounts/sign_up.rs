@@ -24,16 +24,16 @@ pub(super) const UNVERIFIED_LIFE: Span = Span::from_secs(86_400);
 
 /// Somebody who wants an account.
 #[derive(Debug)]
-pub struct NewPerson {
-    pub username: Username,
-    pub password: Password,
-    pub email: Email,
-    pub name: PersonName,
-    pub phone: Phone,
+pub(crate) struct NewPerson {
+    pub(crate) username: Username,
+    pub(crate) password: Password,
+    pub(crate) email: Email,
+    pub(crate) name: PersonName,
+    pub(crate) phone: Phone,
 }
 
 impl Accounts {
-    pub async fn is_username_available(
+    pub(crate) async fn is_username_available(
         &self,
         username: &Username,
         origin: Origin,
@@ -49,7 +49,7 @@ impl Accounts {
 
     /// Makes an account whose address is to be verified, and mails the code. Somebody whose address is known already is
     /// answered the same and mailed a word of caution instead; both cost a hash and a write.
-    pub async fn sign_up(
+    pub(crate) async fn sign_up(
         &self,
         person: NewPerson,
         language: Language,
@@ -99,7 +99,7 @@ impl Accounts {
     }
 
     /// Makes an account that is verified from the start: the demo's people, an operator's admin.
-    pub async fn vouch_for(
+    pub(crate) async fn vouch_for(
         &self,
         id: BuyerId,
         role: Role,
@@ -125,7 +125,7 @@ impl Accounts {
     }
 
     /// A wrong code, a used or an expired one, and an address that nobody has are all the same to whoever asks.
-    pub async fn verify_email(
+    pub(crate) async fn verify_email(
         &self,
         email: &Email,
         code: &str,
@@ -151,7 +151,7 @@ impl Accounts {
     }
 
     /// Mails a new code if the address waits to be verified. Answered before it is known whether it does.
-    pub async fn resend_code(&self, email: Email, origin: Origin) -> Result<(), Refusal> {
+    pub(crate) async fn resend_code(&self, email: Email, origin: Origin) -> Result<(), Refusal> {
         self.limit_asking(origin).await?;
         self.limit_letters(&rules::VERIFY_LETTERS, &email).await?;
         self.shared.errands.put(errands::Errand::Verify(email))

@@ -11,12 +11,12 @@ const WISHES_MAX: usize = Order::LINES_MAX;
 
 impl Accounts {
     /// The one that was added first comes first.
-    pub async fn wishes(&self, account: BuyerId) -> Result<Vec<Wish>, Refusal> {
+    pub(crate) async fn wishes(&self, account: BuyerId) -> Result<Vec<Wish>, Refusal> {
         Ok(self.shared.database.wishes(account).await?)
     }
 
     /// Gives the line, and whether it is a new one. `now` is the engine's time, which an order is stamped with, too.
-    pub async fn put_wish(
+    pub(crate) async fn put_wish(
         &self,
         account: BuyerId,
         product: ProductId,
@@ -36,13 +36,17 @@ impl Accounts {
     }
 
     /// It is not there afterwards, whether or not it was before.
-    pub async fn remove_wish(&self, account: BuyerId, product: ProductId) -> Result<(), Refusal> {
+    pub(crate) async fn remove_wish(
+        &self,
+        account: BuyerId,
+        product: ProductId,
+    ) -> Result<(), Refusal> {
         Ok(self.shared.database.remove_wish(account, product).await?)
     }
 
     /// Takes the lines of an order off the list of its buyer, but for those that were put there after it was placed.
     /// May be done again at any time: that is how a removal ends that a crash has interrupted.
-    pub async fn remove_bought(&self, order: &Order) -> Result<(), Refusal> {
+    pub(crate) async fn remove_bought(&self, order: &Order) -> Result<(), Refusal> {
         let lines = order.lines.iter().map(|line| (line.product, line.quantity));
         let database = &self.shared.database;
         let removed = database.remove_bought(order.buyer, lines.collect(), order.placed_at);

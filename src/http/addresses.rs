@@ -15,7 +15,7 @@ use crate::accounts::{Accounts, Address, AddressDraft, AddressPatch};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewAddress {
+pub(crate) struct NewAddress {
     recipient: String,
     phone: String,
     /// ISO 3166 alpha-2; `KR` if left out.
@@ -31,7 +31,7 @@ pub struct NewAddress {
 /// Fields that are left out stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AddressBody {
+pub(crate) struct AddressBody {
     recipient: Option<String>,
     phone: Option<String>,
     country: Option<String>,
@@ -47,22 +47,22 @@ pub struct AddressBody {
 }
 
 #[derive(Clone, Serialize, ToSchema)]
-pub struct AddressView {
-    pub id: Uuid,
-    pub recipient: String,
-    pub phone: String,
+pub(crate) struct AddressView {
+    pub(crate) id: Uuid,
+    pub(crate) recipient: String,
+    pub(crate) phone: String,
     #[schema(example = "KR")]
-    pub country: String,
-    pub postal_code: String,
-    pub line1: String,
-    pub line2: Option<String>,
-    pub is_default: bool,
-    pub created_at: String,
+    pub(crate) country: String,
+    pub(crate) postal_code: String,
+    pub(crate) line1: String,
+    pub(crate) line2: Option<String>,
+    pub(crate) is_default: bool,
+    pub(crate) created_at: String,
 }
 
 super::hide_in_logs!(NewAddress, AddressBody, AddressView);
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/me/addresses")
@@ -83,7 +83,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/me/addresses", tag = "me", params(PageQuery),
     responses((status = 200, body = Page<AddressView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     accounts: Data<Accounts>,
@@ -105,7 +105,7 @@ pub async fn list(
     responses((status = 201, body = AddressView), (status = 409, description = "too_many_addresses"), (status = 422)),
     security(("bearer" = []))
 )]
-pub async fn create(
+pub(crate) async fn create(
     caller: Caller,
     body: JsonBody<NewAddress>,
     accounts: Data<Accounts>,
@@ -124,7 +124,7 @@ pub async fn create(
     patch, path = "/v1/me/addresses/{id}", tag = "me", params(("id" = Uuid, Path)), request_body = AddressBody,
     responses((status = 200, body = AddressView), (status = 404), (status = 422)), security(("bearer" = []))
 )]
-pub async fn edit(
+pub(crate) async fn edit(
     caller: Caller,
     id: Path<String>,
     body: JsonBody<AddressBody>,
@@ -143,7 +143,7 @@ pub async fn edit(
     delete, path = "/v1/me/addresses/{id}", tag = "me", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404)), security(("bearer" = []))
 )]
-pub async fn remove(
+pub(crate) async fn remove(
     caller: Caller,
     id: Path<String>,
     accounts: Data<Accounts>,

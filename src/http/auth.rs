@@ -18,7 +18,7 @@ use crate::mail::Language;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignUpBody {
+pub(crate) struct SignUpBody {
     /// 3 to 32 letters, digits, `.`, `_` and `-`. Capitals do not count.
     username: String,
     /// 8 characters at least, 1,024 bytes at most; none that everybody tries first.
@@ -31,7 +31,7 @@ pub struct SignUpBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CodeBody {
+pub(crate) struct CodeBody {
     email: String,
     /// The six digits of the newest letter; good for ten minutes and five tries.
     code: String,
@@ -39,13 +39,13 @@ pub struct CodeBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EmailBody {
+pub(crate) struct EmailBody {
     email: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignInBody {
+pub(crate) struct SignInBody {
     username: String,
     #[schema(value_type = String)]
     password: Zeroizing<String>,
@@ -53,14 +53,14 @@ pub struct SignInBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RefreshBody {
+pub(crate) struct RefreshBody {
     #[schema(value_type = String)]
     refresh_token: Zeroizing<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignOutBody {
+pub(crate) struct SignOutBody {
     #[schema(value_type = String)]
     refresh_token: Zeroizing<String>,
     /// All sessions of the account, and all its access tokens.
@@ -70,7 +70,7 @@ pub struct SignOutBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ResetBody {
+pub(crate) struct ResetBody {
     email: String,
     code: String,
     #[schema(value_type = String)]
@@ -79,23 +79,23 @@ pub struct ResetBody {
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct UsernameQuery {
+pub(crate) struct UsernameQuery {
     username: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AvailableView {
+pub(crate) struct AvailableView {
     available: bool,
 }
 
 /// What was asked for is under way.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AcceptedView {
+pub(crate) struct AcceptedView {
     detail: &'static str,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TokensView {
+pub(crate) struct TokensView {
     /// Send it as `Authorization: Bearer <access_token>`.
     access_token: String,
     /// Good once; the answer has the next one.
@@ -117,7 +117,7 @@ super::hide_in_logs!(
     ResetBody
 );
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/auth/username-available")
@@ -136,7 +136,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 /// From where a request comes, for limits and the log of events.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked(pub Origin);
+pub(crate) struct Asked(pub(crate) Origin);
 
 impl FromRequest for Asked {
     type Error = Problem;
@@ -150,7 +150,7 @@ impl FromRequest for Asked {
 /// The id of the request is the one in its problem, if it comes to that.
 pub(super) fn origin(request: &HttpRequest) -> Result<Origin, Problem> {
     let Some(accounts) = request.app_data::<Data<Accounts>>() else {
-        return Err(Problem::unavailable(&"no accounts are configured"));
+        return Err(Problem::internal(&"no accounts are configured"));
     };
     Ok(accounts.origin(&ClientAddress::of(request).bucket()))
 }
@@ -160,7 +160,7 @@ pub(super) fn origin(request: &HttpRequest) -> Result<Origin, Problem> {
     get, path = "/v1/auth/username-available", tag = "auth", params(UsernameQuery),
     responses((status = 200, body = AvailableView), (status = 422), (status = 429))
 )]
-pub async fn username_available(
+pub(crate) async fn username_available(
     asked: Asked,
     query: Query<UsernameQuery>,
     accounts: Data<Accounts>,
@@ -180,7 +180,7 @@ pub async fn username_available(
         (status = 422), (status = 429), (status = 503),
     )
 )]
-pub async fn sign_up(
+pub(crate) async fn sign_up(
     asked: Asked,
     request: HttpRequest,
     body: JsonBody<SignUpBody>,
@@ -198,7 +198,7 @@ pub async fn sign_up(
     post, path = "/v1/auth/verify-email", tag = "auth", request_body = CodeBody,
     responses((status = 204), (status = 422, description = "code_invalid, invalid_values"), (status = 429))
 )]
-pub async fn verify_email(
+pub(crate) async fn verify_email(
     asked: Asked,
     body: JsonBody<CodeBody>,
     accounts: Data<Accounts>,
@@ -215,7 +215,7 @@ pub async fn verify_email(
     post, path = "/v1/auth/resend-code", tag = "auth", request_body = EmailBody,
     responses((status = 202, body = AcceptedView), (status = 422), (status = 429))
 )]
-pub async fn resend_code(
+pub(crate) async fn resend_code(
     asked: Asked,
     body: JsonBody<EmailBody>,
     accounts: Data<Accounts>,
@@ -234,7 +234,7 @@ pub async fn resend_code(
         (status = 422), (status = 429), (status = 503),
     )
 )]
-pub async fn sign_in(
+pub(crate) async fn sign_in(
     asked: Asked,
     body: JsonBody<SignInBody>,
     accounts: Data<Accounts>,
@@ -254,7 +254,7 @@ pub async fn sign_in(
     post, path = "/v1/auth/refresh", tag = "auth", request_body = RefreshBody,
     responses((status = 200, body = TokensView), (status = 401, description = "invalid_refresh_token"), (status = 429))
 )]
-pub async fn refresh(
+pub(crate) async fn refresh(
     asked: Asked,
     body: JsonBody<RefreshBody>,
     accounts: Data<Accounts>,
@@ -268,7 +268,7 @@ pub async fn refresh(
     post, path = "/v1/auth/sign-out", tag = "auth", request_body = SignOutBody,
     responses((status = 204), (status = 422), (status = 429))
 )]
-pub async fn sign_out(
+pub(crate) async fn sign_out(
     asked: Asked,
     body: JsonBody<SignOutBody>,
     accounts: Data<Accounts>,
@@ -288,7 +288,7 @@ pub async fn sign_out(
     post, path = "/v1/auth/forgot-password", tag = "auth", request_body = EmailBody,
     responses((status = 202, body = AcceptedView), (status = 422), (status = 429))
 )]
-pub async fn forgot_password(
+pub(crate) async fn forgot_password(
     asked: Asked,
     body: JsonBody<EmailBody>,
     accounts: Data<Accounts>,
@@ -303,7 +303,7 @@ pub async fn forgot_password(
     post, path = "/v1/auth/reset-password", tag = "auth", request_body = ResetBody,
     responses((status = 204), (status = 422, description = "code_invalid, invalid_values"), (status = 429), (status = 503))
 )]
-pub async fn reset_password(
+pub(crate) async fn reset_password(
     asked: Asked,
     body: JsonBody<ResetBody>,
     accounts: Data<Accounts>,

@@ -19,19 +19,19 @@ use actix_web::{FromRequest, HttpRequest};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Addresses written into `X-Forwarded-For` that are looked at; if all of them are proxies, the last of them is the client.
-pub const HOPS_MAX: usize = 16;
+pub(crate) const HOPS_MAX: usize = 16;
 
 /// Proxies whose `X-Forwarded-For` is believed. None by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub(crate) struct TrustedProxies(Vec<IpNet>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither an address nor a net; write for example 127.0.0.1, 10.0.0.0/8, fd00::/8")]
-pub struct BadNet(String);
+pub(crate) struct BadNet(String);
 
 /// The address of a client: never a mapped one, so that each IPv4 address has one form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddress(IpAddr);
+pub(crate) struct ClientAddress(IpAddr);
 
 impl TrustedProxies {
     fn contain(&self, address: IpAddr) -> bool {
@@ -55,7 +55,7 @@ impl FromStr for TrustedProxies {
 
 impl ClientAddress {
     /// Believes the proxies in the application's data, and nobody if there are none.
-    pub fn of(request: &HttpRequest) -> Self {
+    pub(crate) fn of(request: &HttpRequest) -> Self {
         // Without a peer (a test, a Unix socket) all clients are one.
         let peer = request
             .peer_addr()
@@ -66,13 +66,14 @@ impl ClientAddress {
         }
     }
 
-    pub const fn ip(self) -> IpAddr {
+    #[cfg(test)]
+    const fn ip(self) -> IpAddr {
         self.0
     }
 
     /// What is held responsible together: an IPv4 address, or the /64 that one IPv6 customer has at least, for example
     /// `203.0.113.7` or `2001:db8:1:2::/64`.
-    pub fn bucket(self) -> String {
+    pub(crate) fn bucket(self) -> String {
         match self.0 {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => {

@@ -1,5 +1,5 @@
-//! `/docs`: the API for people to read, made of the OpenAPI document and of the table of problems in `docs/api.md`. The `type`
-//! of a problem leads here.
+//! `/docs`: the API for people to read, made of the OpenAPI document and of the table of problems. The `type` of a problem
+//! leads here.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -8,9 +8,8 @@ use askama::Template;
 use serde_json::Value;
 
 use super::openapi;
-use super::problem::Problem as Refusal;
+use super::problem::{Code, Entry, Problem};
 
-const NOTES: &str = include_str!("../../docs/api.md");
 const STYLE: &str = include_str!("../../templates/docs.css");
 /// The page needs its style, and nothing else from anywhere.
 const POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
@@ -20,7 +19,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 #[template(path = "docs.html")]
 struct Page {
     routes: Vec<Route>,
-    problems: Vec<Problem>,
+    problems: Vec<&'static Entry>,
 }
 
 struct Route {
@@ -31,13 +30,7 @@ struct Route {
     statuses: String,
 }
 
-struct Problem {
-    status: String,
-    codes: Vec<String>,
-    when: String,
-}
-
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     for path in ["/docs", "/docs/problems"] {
         config.service(
             web::resource(path)
@@ -57,16 +50,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/docs", tag = "operations",
     responses((status = 200, content_type = "text/html", body = String))
 )]
-pub async fn docs() -> Result<HttpResponse, Refusal> {
+pub(crate) async fn docs() -> Result<HttpResponse, Problem> {
     let document =
-        serde_json::to_value(openapi::document()).map_err(|error| Refusal::unavailable(&error))?;
+        serde_json::to_value(openapi::document()).map_err(|error| Problem::internal(&error))?;
     let page = Page {
         routes: routes(&document),
-        problems: problems(NOTES),
+        problems: Code::ALL.iter().map(|code| code.entry()).collect(),
     };
-    let html = page
-        .render()
-        .map_err(|error| Refusal::unavailable(&error))?;
+    let html = page.render().map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -105,45 +96,5 @@ fn route(path: &str, method: &str, operation: &Value) -> Route {
             (false, _) => "all",
         },
         statuses: statuses.join(", "),
-    }
-}
-
-/// The rows of the table under the heading `Problems`: status, codes, when, facts.
-fn problems(notes: &str) -> Vec<Problem> {
-    let rows = notes.lines().skip_while(|line| *line != "## Problems");
-    rows.filter_map(problem).collect()
-}
-
-fn problem(row: &str) -> Option<Problem> {
-    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-    let [_, status, codes, when, ..] = cells.as_slice() else {
-        return None;
-    };
-    status.parse::<u16>().ok()?;
-    let codes = codes.split(',').map(|code| code.trim().trim_matches('`'));
-    Some(Problem {
-        status: (*status).to_owned(),
-        codes: codes.map(str::to_owned).collect(),
-        when: when.replace('`', ""),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_problem_of_the_notes_has_a_place_on_the_page() {
-        let problems = problems(NOTES);
-        let codes: Vec<&String> = problems.iter().flat_map(|it| &it.codes).collect();
-        for code in ["sold_out", "limit_reached", "payments_unavailable"] {
-            assert!(codes.contains(&&code.to_owned()), "{code} of {codes:?}");
-        }
-        assert!(
-            codes
-                .iter()
-                .all(|code| code.chars().all(|it| it.is_ascii_lowercase() || it == '_')),
-            "{codes:?}"
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! Parsing at the door: who asks, under which key, and with what body.
+//! What handlers get of a request: who asks, and the body, parsed.
 
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
@@ -7,67 +7,61 @@ use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::problem::{FieldError, Problem};
+use super::problem::{Code, FieldError, Problem};
 use crate::accounts::Accounts;
 use crate::accounts::access::{Bearer, Gate};
 use crate::accounts::token::Role;
-use crate::domain::{BuyerId, Fingerprint, KeyHash};
+use crate::domain::BuyerId;
 
 /// Bytes of a body at most; the next is told 413.
-pub const BODY_BYTES_MAX: usize = 64 << 10;
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 /// A body that takes longer is told 408: a slow sender must not keep a connection.
-pub const BODY_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Anybody with a good access token.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
-    pub id: BuyerId,
-    pub bearer: Bearer,
+pub(crate) struct Caller {
+    pub(crate) id: BuyerId,
+    pub(crate) bearer: Bearer,
 }
 
 /// Somebody who runs the shop: a seller or an admin, as of now.
 #[derive(Debug, Clone, Copy)]
-pub struct Staff {
-    pub id: BuyerId,
-    pub role: Role,
+pub(crate) struct Staff {
+    pub(crate) id: BuyerId,
+    pub(crate) role: Role,
 }
 
 /// Somebody who may change what others may do, as of now.
 #[derive(Debug, Clone, Copy)]
-pub struct Admin {
-    pub id: BuyerId,
+pub(crate) struct Admin {
+    pub(crate) id: BuyerId,
 }
-
-/// 1 to 255 printable ASCII characters.
-#[derive(Debug, Clone)]
-pub struct IdempotencyKey(String);
 
 /// A JSON body of known shape: unknown fields, other types and oversize are refused with the reason.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// A JSON body that may be left out.
 #[derive(Debug)]
-pub struct BodyIfAny<T>(pub Option<T>);
+pub(crate) struct BodyIfAny<T>(pub(crate) Option<T>);
 
 /// A body in the bytes that came, whatever it is: what is signed must not be read first.
 #[derive(Debug)]
-pub struct RawBody(pub BytesMut);
+pub(crate) struct RawBody(pub(crate) BytesMut);
 
 /// A JSON object and nothing else: a derived struct would also take an array of its fields in their order.
 #[derive(Debug, Clone)]
-pub struct Object<T>(pub T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl FromRequest for Caller {
     type Error = Problem;
@@ -92,7 +86,7 @@ impl FromRequest for Staff {
 }
 
 impl Staff {
-    pub const ROLES: &[Role] = &[Role::Seller, Role::Admin];
+    pub(crate) const ROLES: &[Role] = &[Role::Seller, Role::Admin];
 }
 
 impl FromRequest for Admin {
@@ -105,44 +99,13 @@ impl FromRequest for Admin {
     }
 }
 
-impl FromRequest for IdempotencyKey {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(idempotency_key(request.headers()))
-    }
-}
-
-impl IdempotencyKey {
-    /// Equal keys of two users or two routes never meet.
-    pub fn hash(&self, user: BuyerId, route: &str) -> KeyHash {
-        let digest = Sha256::new()
-            .chain_update(user.to_bytes())
-            .chain_update(route)
-            .chain_update([0])
-            .chain_update(&self.0)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        KeyHash::from_bytes(bytes)
-    }
-}
-
 impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let json = is_json(request.headers());
-        let body = RawBody::from_request(request, payload);
-        async move {
-            if !json {
-                return Err(unsupported_media_type());
-            }
-            parse_json(&body.await?.0).map(|Object(body)| Self(body))
-        }
-        .boxed_local()
+        let body = json_body(request, payload);
+        async move { body.await.map(Self) }.boxed_local()
     }
 }
 
@@ -151,14 +114,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for BodyIfAny<T> {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let json = is_json(request.headers());
-        let body = RawBody::from_request(request, payload);
+        let is_json = is_json(request.headers());
+        let body = raw_body(request, payload);
         async move {
-            let RawBody(body) = body.await?;
+            let body = body.await?;
             if body.is_empty() {
                 return Ok(Self(None));
             }
-            if !json {
+            if !is_json {
                 return Err(unsupported_media_type());
             }
             parse_json(&body).map(|Object(body)| Self(Some(body)))
@@ -172,9 +135,14 @@ impl FromRequest for RawBody {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let announced = announced_length(request.headers());
-        let payload = payload.take();
-        async move { read_announced(announced, payload).await.map(Self) }.boxed_local()
+        let body = raw_body(request, payload);
+        async move { body.await.map(Self) }.boxed_local()
+    }
+}
+
+impl<T: Serialize> Serialize for Object<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -198,39 +166,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
     }
 }
 
-/// Hash of what a request asks for, from its parsed parts: spelling and white space of the body do not count.
-#[derive(Debug)]
-pub struct Fingerprinter(Sha256);
-
-impl Fingerprinter {
-    pub fn new() -> Self {
-        Self(Sha256::new())
-    }
-
-    #[must_use]
-    pub fn with(mut self, part: &[u8]) -> Self {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        self.0.update(length.to_le_bytes());
-        self.0.update(part);
-        self
-    }
-
-    pub fn finish(self) -> Fingerprint {
-        let digest = self.0.finalize();
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&digest[..8]);
-        Fingerprint(u64::from_le_bytes(bytes))
-    }
-}
-
-impl Default for Fingerprinter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Reads JSON, telling apart what cannot be read (400) from what has bad values (422, each field named).
-pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         // What is skipped is not decoded, so bytes that are no text have to be asked for.
         let is_json =
@@ -287,14 +224,12 @@ fn past_quotation_mark(text: &str) -> &str {
     ""
 }
 
-fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let token = bearer_token(request)?;
     let Some(gate) = request.app_data::<Data<Gate>>() else {
-        return Err(Problem::unavailable(&"nobody checks tokens"));
+        return Err(Problem::internal(&"nobody checks tokens"));
     };
-    let bearer = gate
-        .admit(token)
-        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    let bearer = gate.admit(token)?;
     Ok(Caller {
         id: bearer.id,
         bearer,
@@ -331,29 +266,6 @@ fn caller_in(request: &HttpRequest, roles: &[Role], needed: &str) -> Result<Call
     Err(Problem::forbidden(needed))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    let mut values = headers.get_all("idempotency-key");
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_required",
-            "Idempotency-Key missing",
-            "send one `Idempotency-Key` header with a fresh value for each new request",
-        ));
-    };
-    let bytes = value.as_bytes();
-    let printable = bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
-    if bytes.is_empty() || bytes.len() > 255 || !printable {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_invalid",
-            "Idempotency-Key not acceptable",
-            "the key must be 1 to 255 printable ASCII characters",
-        ));
-    }
-    Ok(IdempotencyKey(String::from_utf8_lossy(bytes).into_owned()))
-}
-
 fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -371,12 +283,34 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
         .ok()
 }
 
-/// What is announced to be too long is not even begun.
-async fn read_announced(announced: Option<usize>, payload: Payload) -> Result<BytesMut, Problem> {
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-        return Err(too_large());
+/// A JSON object of a known shape.
+pub(super) fn json_body<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<T, Problem>> + use<T> {
+    let is_json = is_json(request.headers());
+    let body = raw_body(request, payload);
+    async move {
+        if !is_json {
+            return Err(unsupported_media_type());
+        }
+        parse_json(&body.await?).map(|Object(body)| body)
     }
-    read_in_time(payload).await
+}
+
+/// What is announced to be too long is not even begun.
+fn raw_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<BytesMut, Problem>> + use<> {
+    let announced = announced_length(request.headers());
+    let payload = payload.take();
+    async move {
+        if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+            return Err(too_large());
+        }
+        read_in_time(payload).await
+    }
 }
 
 /// Most bodies are there when their head is; only the others need a timer.
@@ -406,28 +340,22 @@ async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
 }
 
 fn too_large() -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body_too_large",
-        "Body too large",
+    Problem::of(
+        Code::BodyTooLarge,
         format!("a body has at most {BODY_BYTES_MAX} bytes"),
     )
 }
 
 fn too_slow() -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "body_too_slow",
-        "Body too slow",
+    Problem::of(
+        Code::BodyTooSlow,
         format!("the body must arrive within {} s", BODY_WITHIN.as_secs()),
     )
 }
 
 fn unsupported_media_type() -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "Not JSON",
+    Problem::of(
+        Code::UnsupportedMediaType,
         "send the body as `Content-Type: application/json`",
     )
 }

@@ -11,18 +11,18 @@ use crate::actors::Engine;
 use crate::clock::WallClock;
 
 /// How far SQL has followed; shared with the projection.
-pub type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
+pub(crate) type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct ProjectionHealth {
+pub(crate) struct ProjectionHealth {
     /// Records of the journal that SQL has.
-    pub position: u64,
+    pub(crate) position: u64,
     /// The database answered the last time it was asked.
-    pub connected: bool,
+    pub(crate) connected: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// `ready`, `degraded` (sells, but SQL is behind) or `failed`.
     status: &'static str,
     journal: &'static str,
@@ -33,7 +33,7 @@ pub struct Readiness {
 
 /// How the wall clock of the machine stands to engine time, by which holds end and sales open.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct ClockHealth {
+pub(crate) struct ClockHealth {
     /// How far the wall clock is ahead of engine time; negative: behind.
     offset_ms: i64,
     /// No further apart than a second. Out of step it is sold all the same.
@@ -49,7 +49,7 @@ impl From<WallClock> for ClockHealth {
     }
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/healthz")
@@ -65,7 +65,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200)))]
-pub async fn healthz() -> impl Responder {
+pub(crate) async fn healthz() -> impl Responder {
     Json(serde_json::json!({"status": "ok"}))
 }
 
@@ -74,7 +74,7 @@ pub async fn healthz() -> impl Responder {
     get, path = "/readyz", tag = "operations",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
 )]
-pub async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
+pub(crate) async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
     let projection = lag();
     let link = engine.link();
     let failed = link.has_failed();

@@ -19,7 +19,7 @@ use crate::mail::Language;
 /// Fields that are left out stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProfileBody {
+pub(crate) struct ProfileBody {
     name: Option<String>,
     phone: Option<String>,
     /// `en` or `ko`: in what language letters are written.
@@ -28,7 +28,7 @@ pub struct ProfileBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PasswordBody {
+pub(crate) struct PasswordBody {
     #[schema(value_type = String)]
     current_password: Zeroizing<String>,
     #[schema(value_type = String)]
@@ -37,7 +37,7 @@ pub struct PasswordBody {
 
 /// `null` where nothing is known, as of accounts that an operator made.
 #[derive(Serialize, ToSchema)]
-pub struct ProfileView {
+pub(crate) struct ProfileView {
     id: Uuid,
     #[schema(value_type = Option<String>)]
     username: Option<Zeroizing<String>>,
@@ -56,7 +56,7 @@ pub struct ProfileView {
 
 super::hide_in_logs!(ProfileBody, PasswordBody, ProfileView);
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/me")
@@ -73,7 +73,10 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/me", tag = "me",
     responses((status = 200, body = ProfileView)), security(("bearer" = []))
 )]
-pub async fn read(caller: Caller, accounts: Data<Accounts>) -> Result<Json<ProfileView>, Problem> {
+pub(crate) async fn read(
+    caller: Caller,
+    accounts: Data<Accounts>,
+) -> Result<Json<ProfileView>, Problem> {
     Ok(Json(accounts.profile(caller.id).await?.into()))
 }
 
@@ -82,7 +85,7 @@ pub async fn read(caller: Caller, accounts: Data<Accounts>) -> Result<Json<Profi
     patch, path = "/v1/me", tag = "me", request_body = ProfileBody,
     responses((status = 200, body = ProfileView), (status = 422)), security(("bearer" = []))
 )]
-pub async fn edit(
+pub(crate) async fn edit(
     caller: Caller,
     body: JsonBody<ProfileBody>,
     accounts: Data<Accounts>,
@@ -99,7 +102,7 @@ pub async fn edit(
     responses((status = 204), (status = 403, description = "wrong_password"), (status = 422), (status = 429)),
     security(("bearer" = []))
 )]
-pub async fn change_password(
+pub(crate) async fn change_password(
     caller: Caller,
     asked: Asked,
     body: JsonBody<PasswordBody>,
@@ -127,7 +130,7 @@ pub async fn change_password(
     delete, path = "/v1/me", tag = "me",
     responses((status = 204), (status = 409, description = "last_admin")), security(("bearer" = []))
 )]
-pub async fn erase(
+pub(crate) async fn erase(
     caller: Caller,
     asked: Asked,
     accounts: Data<Accounts>,

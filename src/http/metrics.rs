@@ -20,7 +20,7 @@ use crate::actors::{Engine, EngineLink};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/metrics")
             .route(super::get_or_head().to(metrics))
@@ -33,7 +33,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "application/openmetrics-text", body = String))
 )]
-pub async fn metrics(
+pub(crate) async fn metrics(
     engine: Data<Engine>,
     lag: Data<Lag>,
     hub: Data<Hub>,
@@ -45,7 +45,7 @@ pub async fn metrics(
         streams: hub.open_streams(),
     }));
     let mut text = String::new();
-    encode(&mut text, &registry).map_err(|error| Problem::unavailable(&error))?;
+    encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 

@@ -2,49 +2,46 @@
 //!
 //! **Invariant:** nothing here knows where the engine runs; it is spoken to through [`crate::actors::Engine`] alone.
 
-pub mod addresses;
-pub mod admin;
-pub mod auth;
-pub mod client_address;
-pub mod docs;
-pub mod extract;
-pub mod health;
+pub(crate) mod addresses;
+pub(crate) mod admin;
+pub(crate) mod auth;
+pub(crate) mod client_address;
+pub(crate) mod docs;
+pub(crate) mod extract;
+pub(crate) mod health;
+pub(crate) mod idempotency;
 mod ids;
-pub mod live;
-pub mod me;
-pub mod metrics;
-pub mod openapi;
-pub mod orders;
-pub mod payments;
-pub mod problem;
-pub mod products;
-pub mod returns;
+pub(crate) mod live;
+pub(crate) mod me;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod orders;
+pub(crate) mod payments;
+pub(crate) mod problem;
+pub(crate) mod products;
+pub(crate) mod returns;
 mod server;
-pub mod waitlist;
-pub mod webhooks;
-pub mod wire;
-pub mod wishlist;
+pub(crate) mod waitlist;
+pub(crate) mod webhooks;
+pub(crate) mod wire;
+pub(crate) mod wishlist;
 mod words;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
 
-pub use server::{HttpOptions, HttpParts, ServerError, Serving, serve};
+pub(crate) use server::{HttpOptions, HttpParts, Serving, serve};
 
-use problem::Problem;
+use problem::{Code, Problem};
 
 /// Every route.
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
-        .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            Problem::invalid(vec![problem::FieldError {
-                field: "query".into(),
-                detail: error.to_string(),
-            }])
-            .into()
-        }))
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Problem::field("query", error.to_string()).into()),
+        )
         // Paths are tried in this order: those of a sale come first.
         .configure(orders::configure)
         .configure(payments::configure)
@@ -109,10 +106,8 @@ pub(crate) use hide_in_logs;
 /// For every resource: a known path, another method than those in `allow`.
 fn method_not_allowed(allow: &'static str) -> Route {
     web::route().to(move |request: HttpRequest| async move {
-        let problem = Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "Method not allowed",
+        let problem = Problem::of(
+            Code::MethodNotAllowed,
             format!(
                 "{} is not for this path; it takes {allow}",
                 request.method()

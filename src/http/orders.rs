@@ -2,12 +2,13 @@
 
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::addresses::AddressView;
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody, Object};
+use super::extract::{Caller, Object};
+use super::idempotency::{Idempotent, Identity};
 use super::ids;
 use super::problem::{FieldError, Problem};
 use super::wire::{OrderView, Page, PageQuery, PlacedOrder};
@@ -22,9 +23,9 @@ use crate::persistence::database::Database;
 
 const ROUTE: &str = "POST /v1/orders";
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewOrder {
+pub(crate) struct NewOrder {
     /// 1 to 50 lines, each of another product; all of them are held, or none.
     #[schema(value_type = Vec<NewLine>)]
     lines: Vec<Object<NewLine>>,
@@ -32,15 +33,15 @@ pub struct NewOrder {
     address_id: Option<Uuid>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewLine {
+pub(crate) struct NewLine {
     product_id: Uuid,
     /// 1 to 10,000.
     quantity: u32,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/orders")
@@ -73,15 +74,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn create(
-    caller: Caller,
-    key: IdempotencyKey,
-    body: JsonBody<NewOrder>,
+pub(crate) async fn create(
+    request: Idempotent<NewOrder>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
-    let address_id = body.0.address_id;
-    let command = body.0.into_command(caller.id, &key)?;
+    let identity = request.identity(ROUTE)?;
+    let address_id = request.body.address_id;
+    let command = request.body.into_command(request.caller.id, identity)?;
     let order = place(&engine, &accounts, command, address_id).await?;
     Ok(created(&order))
 }
@@ -91,7 +91,7 @@ pub async fn create(
     get, path = "/v1/orders", tag = "orders", params(PageQuery),
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -111,7 +111,7 @@ pub async fn list(
     params(("id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
 )]
-pub async fn read(
+pub(crate) async fn read(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -133,7 +133,7 @@ pub async fn read(
     ),
     security(("bearer" = []))
 )]
-pub async fn cancel(
+pub(crate) async fn cancel(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -273,25 +273,15 @@ async fn sequence_of(
 }
 
 impl NewOrder {
-    fn into_command(self, buyer: BuyerId, key: &IdempotencyKey) -> Result<PlaceOrder, Problem> {
-        let address = self.address_id.map(|id| AddressId::new(id.as_u128()));
-        let lines = checked_lines(&self.lines)?;
-        let mut fingerprint = Fingerprinter::new();
-        for (product, quantity) in &lines {
-            fingerprint = fingerprint
-                .with(&product.to_bytes())
-                .with(&quantity.get().to_le_bytes());
-        }
-        if let Some(address) = address {
-            fingerprint = fingerprint.with(&address.to_bytes());
-        }
+    /// Without its address, which is yet to be looked up.
+    fn into_command(self, buyer: BuyerId, identity: Identity) -> Result<PlaceOrder, Problem> {
         Ok(PlaceOrder {
             order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
             buyer,
-            key: key.hash(buyer, ROUTE),
-            fingerprint: fingerprint.finish(),
+            key: identity.key,
+            fingerprint: identity.fingerprint,
             address: None,
-            lines,
+            lines: checked_lines(&self.lines)?,
         })
     }
 }

@@ -1,25 +1,24 @@
 //! `/v1/orders/{id}/payments`: attempts to pay.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::{NoContext, Uuid};
 
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::idempotency::Idempotent;
 use super::ids;
-use super::problem::{FieldError, Problem};
+use super::problem::{Code, Fact, Problem};
 use super::wire::Money;
-use super::words::{rfc3339, uuid_of};
+use super::words::uuid_of;
 use crate::actors::Engine;
 use crate::actors::message::{PaymentReply, StartPayment};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::{AttemptId, OrderId, PaymentAnswer};
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewPayment {
+pub(crate) struct NewPayment {
     /// What the provider calls the means of payment, 1 to 64 characters: with Stripe the id of a payment method. The
     /// sandbox takes any name, and lets
     /// `card_declined`, `card_late`, `card_timeout`, `card_duplicate`, `card_out_of_order` and `card_no_refund` behave as
@@ -30,7 +29,7 @@ pub struct NewPayment {
 
 /// An attempt to pay, as first answered.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PaymentAnswered {
+pub(crate) struct PaymentAnswered {
     /// The attempt.
     id: Uuid,
     order_id: Uuid,
@@ -43,7 +42,7 @@ pub struct PaymentAnswered {
 
 const METHOD_CHARS_MAX: usize = 64;
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/orders/{id}/payments")
             .route(web::post().to(create))
@@ -69,22 +68,20 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn create(
-    caller: Caller,
-    key: IdempotencyKey,
+pub(crate) async fn create(
     id: Path<String>,
-    body: JsonBody<NewPayment>,
+    request: Idempotent<NewPayment>,
     engine: Data<Engine>,
 ) -> Result<HttpResponse, Problem> {
     let order = OrderId::new(ids::parse(&id, "order")?);
-    let method = checked_method(body.0.method)?;
+    let identity = request.identity(&format!("POST /v1/orders/{order}/payments"))?;
     let start = StartPayment {
         order,
-        buyer: caller.id,
+        buyer: request.caller.id,
         attempt: new_attempt(&engine),
-        key: key.hash(caller.id, &format!("POST /v1/orders/{order}/payments")),
-        fingerprint: Fingerprinter::new().with(method.as_bytes()).finish(),
-        method: method.into(),
+        key: identity.key,
+        fingerprint: identity.fingerprint,
+        method: checked_method(request.body.method)?.into(),
     };
     answer(&*engine.start_payment(start).await?)
 }
@@ -103,23 +100,19 @@ fn answer(reply: &PaymentReply) -> Result<HttpResponse, Problem> {
     match reply.answer {
         PaymentAnswer::Paid => Ok(HttpResponse::Created().json(view(reply, "paid"))),
         PaymentAnswer::Pending => Ok(HttpResponse::Accepted().json(view(reply, "pending"))),
-        PaymentAnswer::Declined => Err(Problem::new(
-            StatusCode::PAYMENT_REQUIRED,
-            "payment_declined",
-            "Payment declined",
+        PaymentAnswer::Declined => Err(Problem::of(
+            Code::PaymentDeclined,
             "no money was taken; try again or by another method before the hold ends",
         )
         .under_request(attempt)
-        .with("payment_id", attempt.to_string())
-        .with("pay_by", rfc3339(reply.deadline))),
-        PaymentAnswer::Unfulfilled => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "payment_returned",
-            "The payment goes back",
+        .with("payment_id", Fact::Id(reply.attempt.get()))
+        .with("pay_by", reply.deadline)),
+        PaymentAnswer::Unfulfilled => Err(Problem::of(
+            Code::PaymentReturned,
             "the units were no longer yours when the money came; it is refunded in full",
         )
         .under_request(attempt)
-        .with("payment_id", attempt.to_string())),
+        .with("payment_id", Fact::Id(reply.attempt.get()))),
     }
 }
 
@@ -138,8 +131,8 @@ fn checked_method(method: String) -> Result<String, Problem> {
     if (1..=METHOD_CHARS_MAX).contains(&characters) && !method.chars().any(char::is_control) {
         return Ok(method);
     }
-    Err(Problem::invalid(vec![FieldError {
-        field: "method".into(),
-        detail: format!("give 1 to {METHOD_CHARS_MAX} characters and no control characters"),
-    }]))
+    Err(Problem::field(
+        "method",
+        format!("give 1 to {METHOD_CHARS_MAX} characters and no control characters"),
+    ))
 }

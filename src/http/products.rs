@@ -8,7 +8,7 @@ use super::wire::{Page, PageQuery, ProductView};
 use crate::actors::Engine;
 use crate::domain::ProductId;
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/products")
@@ -27,7 +27,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/products", tag = "products", params(PageQuery),
     responses((status = 200, body = Page<ProductView>))
 )]
-pub async fn list(
+pub(crate) async fn list(
     page: Query<PageQuery>,
     engine: Data<Engine>,
 ) -> Result<Json<Page<ProductView>>, Problem> {
@@ -49,7 +49,10 @@ pub async fn list(
     params(("id" = uuid::Uuid, Path)),
     responses((status = 200, body = ProductView), (status = 404))
 )]
-pub async fn read(id: Path<String>, engine: Data<Engine>) -> Result<Json<ProductView>, Problem> {
+pub(crate) async fn read(
+    id: Path<String>,
+    engine: Data<Engine>,
+) -> Result<Json<ProductView>, Problem> {
     let id = ProductId::new(ids::parse(&id, "product")?);
     let listing = engine
         .board()

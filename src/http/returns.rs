@@ -17,13 +17,13 @@ const REASON_CHARS_MAX: usize = 1_000;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewReturn {
+pub(crate) struct NewReturn {
     /// Why, in 1 to 1,000 characters. It is kept in the books for good, also after the account is erased, and read by
     /// the shop: nothing personal belongs here.
     reason: String,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(super::post("/v1/orders/{id}/return").route(web::post().to(request)));
 }
 
@@ -37,7 +37,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn request(
+pub(crate) async fn request(
     caller: Caller,
     id: Path<String>,
     body: JsonBody<NewReturn>,

@@ -28,47 +28,47 @@ use crate::persistence::database::Database;
 use crate::persistence::journey::Journeys;
 
 #[derive(Debug, Clone, Copy)]
-pub struct HttpOptions {
-    pub listen: SocketAddr,
-    pub workers: usize,
+pub(crate) struct HttpOptions {
+    pub(crate) listen: SocketAddr,
+    pub(crate) workers: usize,
     /// Connections of one worker; the next waits in the kernel's queue.
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
     /// Live streams of the server; the next is told 503. They are no longer among the connections of a worker.
-    pub streams_max: usize,
+    pub(crate) streams_max: usize,
     /// How long a request head may take.
-    pub head_within: Duration,
+    pub(crate) head_within: Duration,
     /// How long a connection may be idle between requests.
-    pub keep_alive: Duration,
+    pub(crate) keep_alive: Duration,
     /// How long open connections are given at shutdown.
-    pub shutdown_within: Duration,
+    pub(crate) shutdown_within: Duration,
 }
 
 /// What the routes need.
 #[derive(Clone)]
-pub struct HttpParts {
-    pub engine: EngineLink,
-    pub database: Database,
-    pub accounts: Accounts,
-    pub journeys: Journeys,
-    pub proxies: TrustedProxies,
-    pub lag: Lag,
-    pub webhooks: WebhookDoor,
+pub(crate) struct HttpParts {
+    pub(crate) engine: EngineLink,
+    pub(crate) database: Database,
+    pub(crate) accounts: Accounts,
+    pub(crate) journeys: Journeys,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) lag: Lag,
+    pub(crate) webhooks: WebhookDoor,
 }
 
 /// A server at work.
-pub struct Serving {
+pub(crate) struct Serving {
     /// To be awaited.
-    pub server: Server,
-    pub address: SocketAddr,
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
     /// To be closed before the server is stopped.
-    pub streams: Admission,
+    pub(crate) streams: Admission,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on {address}: {source}; is another server running there? choose another with --listen"
 )]
-pub struct ServerError {
+pub(crate) struct ServerError {
     address: SocketAddr,
     source: std::io::Error,
 }
@@ -85,7 +85,7 @@ impl HttpOptions {
         (streams, share.clamp(1, self.connections_max))
     }
 
-    pub fn new(listen: SocketAddr) -> Self {
+    pub(crate) fn new(listen: SocketAddr) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             listen,
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Serving {
 }
 
 /// Binds and starts the workers. Must be called within a tokio runtime.
-pub fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerError> {
+pub(crate) fn serve(options: HttpOptions, parts: HttpParts) -> Result<Serving, ServerError> {
     let failed = |source| ServerError {
         address: options.listen,
         source,

@@ -18,14 +18,14 @@ use crate::domain::{Offer, ProductId, Quantity};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewWaiter {
+pub(crate) struct NewWaiter {
     /// Units wanted, 1 to 10,000; 1 if left out. An offer may be for fewer: what has come free.
     quantity: Option<u32>,
 }
 
 /// A place on a waitlist.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PlaceView {
+pub(crate) struct PlaceView {
     product_id: Uuid,
     /// `waiting`, or `offered` while units are kept for this person.
     #[schema(example = "waiting")]
@@ -41,12 +41,12 @@ pub struct PlaceView {
 
 /// Units kept for a person: order them before it ends.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OfferView {
+pub(crate) struct OfferView {
     quantity: u32,
     expires_at: String,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/products/{id}/waitlist")
@@ -73,7 +73,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub async fn join(
+pub(crate) async fn join(
     caller: Caller,
     id: Path<String>,
     body: BodyIfAny<NewWaiter>,
@@ -101,7 +101,7 @@ pub async fn join(
     params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404), (status = 503)), security(("bearer" = []))
 )]
-pub async fn leave(
+pub(crate) async fn leave(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -116,7 +116,7 @@ pub async fn leave(
     get, path = "/v1/me/waitlist", tag = "waitlist", params(PageQuery),
     responses((status = 200, body = Page<PlaceView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -135,7 +135,7 @@ pub async fn list(
 }
 
 impl PlaceView {
-    pub fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &Place) -> Self {
         let waiter = &place.waiter;
         Self {
             product_id: uuid_of(place.product.get()),

@@ -3,7 +3,6 @@
 //! **Invariant:** nothing is done for a body whose signature does not fit, and 2xx is answered only once the effect is
 //! durable. Everything else makes the provider say it again.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, Path};
 use actix_web::{HttpRequest, Responder};
 use serde::Serialize;
@@ -19,7 +18,7 @@ use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
 
 /// What came of an event; said again, it comes to the same.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct Received {
+pub(crate) struct Received {
     /// `settled`: what it says is durable. `ignored`: it says nothing about a payment of ours.
     #[schema(example = "settled")]
     result: &'static str,
@@ -28,7 +27,7 @@ pub struct Received {
 const SETTLED: Received = Received { result: "settled" };
 const IGNORED: Received = Received { result: "ignored" };
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(super::post("/v1/webhooks/payments/{provider}").route(web::post().to(receive)));
 }
 
@@ -47,7 +46,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         (status = 503),
     )
 )]
-pub async fn receive(
+pub(crate) async fn receive(
     provider: Path<String>,
     request: HttpRequest,
     body: RawBody,
@@ -64,9 +63,7 @@ pub async fn receive(
     the_one_header(&request, door.header())
         .and_then(|header| door.check(header, &body, &clocks))
         .map_err(signature_invalid)?;
-    let word = door
-        .read(&body)
-        .map_err(|error| Problem::malformed(error.to_string()))?;
+    let word = door.read(&body)?;
     let told = match word {
         Word::Outcome {
             order,
@@ -144,10 +141,5 @@ fn the_one_header<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, S
 
 fn signature_invalid(error: SignatureError) -> Problem {
     tracing::warn!(%error, "a webhook was not believed");
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "signature_invalid",
-        "The signature does not fit",
-        error.to_string(),
-    )
+    error.into()
 }

@@ -13,182 +13,182 @@ use crate::domain::{self, Currency, Order, OrderState, Phase, Snapshot, Timestam
 /// An amount in minor units of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Money {
+pub(crate) struct Money {
     #[schema(example = 129_000)]
-    pub amount: i64,
+    pub(crate) amount: i64,
     #[schema(example = "KRW")]
-    pub currency: String,
+    pub(crate) currency: String,
 }
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
-    pub items: Vec<T>,
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
     /// Give it as `after` to get the next page; `null` at the end.
-    pub next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// `?limit=&after=`
 #[derive(Debug, Clone, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct PageQuery {
+pub(crate) struct PageQuery {
     /// 1 to 100.
     #[serde(default = "PageQuery::limit_default")]
-    pub limit: u32,
+    pub(crate) limit: u32,
     /// The `next` of the page before.
-    pub after: Option<Uuid>,
+    pub(crate) after: Option<Uuid>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OrderLine {
-    pub product_id: Uuid,
-    pub quantity: u32,
+pub(crate) struct OrderLine {
+    pub(crate) product_id: Uuid,
+    pub(crate) quantity: u32,
     /// As it was when the hold was taken.
-    pub unit_price: Money,
+    pub(crate) unit_price: Money,
 }
 
 /// The answer to a placed order; a repeat of the request gets the same bytes.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PlacedOrder {
-    pub id: Uuid,
+pub(crate) struct PlacedOrder {
+    pub(crate) id: Uuid,
     #[schema(example = "held")]
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// Until when a payment must start.
-    pub pay_by: String,
-    pub lines: Vec<OrderLine>,
-    pub total: Money,
+    pub(crate) pay_by: String,
+    pub(crate) lines: Vec<OrderLine>,
+    pub(crate) total: Money,
     /// Place in the order of decisions; grows with every decision of the engine.
-    pub sequence: u64,
-    pub placed_at: String,
+    pub(crate) sequence: u64,
+    pub(crate) placed_at: String,
 }
 
 /// An order as it stands.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OrderView {
-    pub id: Uuid,
+pub(crate) struct OrderView {
+    pub(crate) id: Uuid,
     #[schema(example = "paid")]
-    pub state: &'static str,
-    pub buyer_id: Uuid,
+    pub(crate) state: &'static str,
+    pub(crate) buyer_id: Uuid,
     /// Until when a payment may start or be repeated.
-    pub pay_by: String,
-    pub lines: Vec<OrderLine>,
-    pub total: Money,
-    pub sequence: u64,
-    pub placed_at: String,
-    pub changed_at: String,
+    pub(crate) pay_by: String,
+    pub(crate) lines: Vec<OrderLine>,
+    pub(crate) total: Money,
+    pub(crate) sequence: u64,
+    pub(crate) placed_at: String,
+    pub(crate) changed_at: String,
     /// The address as it was when the order was placed; `null` for the shop's lists and after the account was erased.
-    pub address: Option<AddressView>,
-    pub payments: Vec<PaymentView>,
-    pub shipment: Option<ShipmentView>,
+    pub(crate) address: Option<AddressView>,
+    pub(crate) payments: Vec<PaymentView>,
+    pub(crate) shipment: Option<ShipmentView>,
     #[serde(rename = "return")]
-    pub sent_back: Option<ReturnView>,
+    pub(crate) sent_back: Option<ReturnView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PaymentView {
-    pub id: Uuid,
+pub(crate) struct PaymentView {
+    pub(crate) id: Uuid,
     #[schema(example = "captured")]
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// `not_due`, `due` or `done`.
-    pub refund: &'static str,
-    pub method: String,
-    pub started_at: String,
+    pub(crate) refund: &'static str,
+    pub(crate) method: String,
+    pub(crate) started_at: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ShipmentView {
-    pub carrier: String,
-    pub tracking_number: String,
-    pub shipped_at: String,
-    pub delivered_at: Option<String>,
-    pub return_until: Option<String>,
+pub(crate) struct ShipmentView {
+    pub(crate) carrier: String,
+    pub(crate) tracking_number: String,
+    pub(crate) shipped_at: String,
+    pub(crate) delivered_at: Option<String>,
+    pub(crate) return_until: Option<String>,
 }
 
 /// A return that was asked for. The refund is told with the payment.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ReturnView {
-    pub requested_at: String,
-    pub reason: String,
+pub(crate) struct ReturnView {
+    pub(crate) requested_at: String,
+    pub(crate) reason: String,
     /// When the units go back into the stock; `null` until the shop has accepted the return.
-    pub restock_at: Option<String>,
-    pub restocked: bool,
+    pub(crate) restock_at: Option<String>,
+    pub(crate) restocked: bool,
 }
 
 /// A product as everybody sees it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProductView {
-    pub id: Uuid,
-    pub name: String,
-    pub description: String,
-    pub image_url: Option<String>,
-    pub price: Money,
-    pub window: Option<WindowView>,
+pub(crate) struct ProductView {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) image_url: Option<String>,
+    pub(crate) price: Money,
+    pub(crate) window: Option<WindowView>,
     /// `available`, `all_held` (may come back) or `sold_out` (final).
     #[schema(example = "available")]
-    pub availability: &'static str,
-    pub available: u64,
+    pub(crate) availability: &'static str,
+    pub(crate) available: u64,
     /// Live holds that may give units back.
-    pub holds: u64,
+    pub(crate) holds: u64,
     /// People on the waitlist: as long as there are any, they are offered units first.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
     /// When the first hold or offer ends.
-    pub earliest_deadline: Option<String>,
-    pub server_time: String,
+    pub(crate) earliest_deadline: Option<String>,
+    pub(crate) server_time: String,
 }
 
 /// What of a product changes during a sale.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AvailabilityView {
-    pub id: Uuid,
-    pub price: Money,
-    pub window: Option<WindowView>,
+pub(crate) struct AvailabilityView {
+    pub(crate) id: Uuid,
+    pub(crate) price: Money,
+    pub(crate) window: Option<WindowView>,
     /// `available`, `all_held` (may come back) or `sold_out` (final).
     #[schema(example = "available")]
-    pub availability: &'static str,
-    pub available: u64,
+    pub(crate) availability: &'static str,
+    pub(crate) available: u64,
     /// Live holds that may give units back.
-    pub holds: u64,
+    pub(crate) holds: u64,
     /// When the first of them ends.
-    pub earliest_deadline: Option<String>,
-    pub server_time: String,
+    pub(crate) earliest_deadline: Option<String>,
+    pub(crate) server_time: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WindowView {
+pub(crate) struct WindowView {
     /// `scheduled`, `open`, `paused` or `closed`.
     #[schema(example = "open")]
-    pub state: &'static str,
-    pub opens_at: String,
-    pub closes_at: Option<String>,
-    pub per_person_limit: Option<u32>,
-    pub hold_seconds: u64,
+    pub(crate) state: &'static str,
+    pub(crate) opens_at: String,
+    pub(crate) closes_at: Option<String>,
+    pub(crate) per_person_limit: Option<u32>,
+    pub(crate) hold_seconds: u64,
 }
 
 /// Where every unit of a product is: `total` is the sum of the six buckets after it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SaleView {
-    pub product_id: Uuid,
-    pub total: u64,
-    pub available: u64,
-    pub held: u64,
-    pub offered: u64,
-    pub sold: u64,
-    pub returning: u64,
-    pub withdrawn: u64,
+pub(crate) struct SaleView {
+    pub(crate) product_id: Uuid,
+    pub(crate) total: u64,
+    pub(crate) available: u64,
+    pub(crate) held: u64,
+    pub(crate) offered: u64,
+    pub(crate) sold: u64,
+    pub(crate) returning: u64,
+    pub(crate) withdrawn: u64,
     /// Units to be withdrawn as soon as they come free.
-    pub withdrawal_pending: u64,
-    pub holds: u64,
+    pub(crate) withdrawal_pending: u64,
+    pub(crate) holds: u64,
     /// People on the waitlist without an offer, and with one.
-    pub waiting: u64,
-    pub offers: u64,
-    pub earliest_deadline: Option<String>,
-    pub window: Option<WindowView>,
-    pub server_time: String,
+    pub(crate) waiting: u64,
+    pub(crate) offers: u64,
+    pub(crate) earliest_deadline: Option<String>,
+    pub(crate) window: Option<WindowView>,
+    pub(crate) server_time: String,
 }
 
 impl Money {
     /// A price or total that clients are shown.
-    pub fn view(money: domain::Money) -> Self {
+    pub(crate) fn view(money: domain::Money) -> Self {
         Self {
             amount: money.amount,
             currency: money.currency.as_str().into(),
@@ -196,7 +196,7 @@ impl Money {
     }
 
     /// The price of one unit, from a body.
-    pub fn parse_price(&self, errors: &mut Vec<FieldError>) -> Option<domain::Money> {
+    pub(crate) fn parse_price(&self, errors: &mut Vec<FieldError>) -> Option<domain::Money> {
         let currency = Currency::parse(&self.currency);
         if currency.is_none() {
             errors.push(FieldError {
@@ -232,20 +232,20 @@ impl PageQuery {
         20
     }
 
-    pub fn checked(self) -> Result<Self, Problem> {
+    pub(crate) fn checked(self) -> Result<Self, Problem> {
         if (1..=Self::LIMIT_MAX).contains(&self.limit) {
             return Ok(self);
         }
-        Err(Problem::invalid(vec![FieldError {
-            field: "limit".into(),
-            detail: format!("{} is not between 1 and {}", self.limit, Self::LIMIT_MAX),
-        }]))
+        Err(Problem::field(
+            "limit",
+            format!("{} is not between 1 and {}", self.limit, Self::LIMIT_MAX),
+        ))
     }
 }
 
 impl<T> Page<T> {
     /// `items` holds one more than `limit` if there is another page.
-    pub fn cut(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> Uuid) -> Self {
+    pub(crate) fn cut(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> Uuid) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
@@ -260,7 +260,7 @@ impl<T> Page<T> {
 
 impl PlacedOrder {
     /// Only what never changes, so that it can be said again at any time.
-    pub fn view(order: &Order) -> Self {
+    pub(crate) fn view(order: &Order) -> Self {
         Self {
             id: uuid_of(order.id.get()),
             state: state_word(OrderState::Held),
@@ -275,12 +275,12 @@ impl PlacedOrder {
 
 impl OrderView {
     #[must_use]
-    pub fn with_address(mut self, address: Option<AddressView>) -> Self {
+    pub(crate) fn with_address(mut self, address: Option<AddressView>) -> Self {
         self.address = address;
         self
     }
 
-    pub fn view(order: &Order) -> Self {
+    pub(crate) fn view(order: &Order) -> Self {
         Self {
             id: uuid_of(order.id.get()),
             state: state_word(order.state),
@@ -339,7 +339,7 @@ impl ReturnView {
 }
 
 impl ProductView {
-    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+    pub(crate) fn view(listing: &Listing, now: Timestamp) -> Self {
         let Listing {
             details, snapshot, ..
         } = listing;
@@ -361,7 +361,7 @@ impl ProductView {
 }
 
 impl AvailabilityView {
-    pub fn view(listing: &Listing, now: Timestamp) -> Self {
+    pub(crate) fn view(listing: &Listing, now: Timestamp) -> Self {
         let Listing {
             details, snapshot, ..
         } = listing;
@@ -397,7 +397,7 @@ impl WindowView {
 }
 
 impl SaleView {
-    pub fn view(snapshot: &Snapshot, now: Timestamp) -> Self {
+    pub(crate) fn view(snapshot: &Snapshot, now: Timestamp) -> Self {
         let stock = &snapshot.stock;
         Self {
             product_id: uuid_of(snapshot.id.get()),

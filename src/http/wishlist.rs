@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::{Caller, Fingerprinter, IdempotencyKey, JsonBody};
+use super::extract::{Caller, JsonBody};
+use super::idempotency::{Idempotent, Identity};
 use super::problem::Problem;
 use super::wire::{Money, Page, PageQuery, PlacedOrder, ProductView, WindowView};
 use super::words::{rfc3339, uuid_of};
@@ -21,21 +22,21 @@ const CHECKOUT_ROUTE: &str = "POST /v1/me/wishlist/checkout";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WishBody {
+pub(crate) struct WishBody {
     /// 1 to 10,000.
     quantity: u32,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Checkout {
+pub(crate) struct Checkout {
     /// An entry of the buyer's address book.
     address_id: Option<Uuid>,
 }
 
 /// A page of the list, and what all of it would cost.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WishlistView {
+pub(crate) struct WishlistView {
     items: Vec<WishView>,
     /// Give it as `after` to get the next page; `null` at the end.
     next: Option<String>,
@@ -46,7 +47,7 @@ pub struct WishlistView {
 
 /// A line of the list. Of a product that is gone only what it was called and looked like is told.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WishView {
+pub(crate) struct WishView {
     product_id: Uuid,
     quantity: u32,
     added_at: String,
@@ -67,7 +68,7 @@ pub struct WishView {
     earliest_deadline: Option<String>,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/me/wishlist")
@@ -88,7 +89,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/me/wishlist", tag = "wishlist", params(PageQuery),
     responses((status = 200, body = WishlistView)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -122,7 +123,7 @@ pub async fn list(
     ),
     security(("bearer" = []))
 )]
-pub async fn put(
+pub(crate) async fn put(
     caller: Caller,
     product: Path<String>,
     body: JsonBody<WishBody>,
@@ -150,7 +151,7 @@ pub async fn put(
     params(("product_id" = Uuid, Path)),
     responses((status = 204)), security(("bearer" = []))
 )]
-pub async fn remove(
+pub(crate) async fn remove(
     caller: Caller,
     product: Path<String>,
     accounts: Data<Accounts>,
@@ -173,20 +174,31 @@ pub async fn remove(
     ),
     security(("bearer" = []))
 )]
-pub async fn checkout(
-    caller: Caller,
-    key: IdempotencyKey,
-    body: JsonBody<Checkout>,
+pub(crate) async fn checkout(
+    request: Idempotent<Checkout>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, Problem> {
-    let address_id = body.0.address_id;
-    let command = body.0.into_command(caller.id, &key);
+    let identity = request.identity(CHECKOUT_ROUTE)?;
+    let address_id = request.body.address_id;
+    let command = without_lines(request.caller.id, identity);
     let (engine, accounts) = (Engine::clone(&engine), Accounts::clone(&accounts));
     // A task of its own: a buyer who hangs up must not find on the list what is in an order.
     let bought = rt::spawn(buy_all(engine, accounts, command, address_id)).await;
     let order = bought.map_err(|lost| Problem::unavailable(&lost))??;
     Ok(orders::created(&order))
+}
+
+/// What is on the list is no part of what was asked, and neither is it told apart by it.
+fn without_lines(buyer: BuyerId, identity: Identity) -> PlaceOrder {
+    PlaceOrder {
+        order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
+        buyer,
+        key: identity.key,
+        fingerprint: identity.fingerprint,
+        address: None,
+        lines: Vec::new(),
+    }
 }
 
 /// The key decides, not the list: a repeat gets the order of the first request, whatever is on the list by now, and
@@ -253,24 +265,6 @@ impl WishBody {
             let detail = format!("{} is not between 1 and {}", self.quantity, Quantity::MAX);
             Problem::field("quantity", detail)
         })
-    }
-}
-
-impl Checkout {
-    /// Without lines: what is on the list is no part of what was asked.
-    fn into_command(self, buyer: BuyerId, key: &IdempotencyKey) -> PlaceOrder {
-        let mut fingerprint = Fingerprinter::new();
-        if let Some(address) = self.address_id {
-            fingerprint = fingerprint.with(address.as_bytes());
-        }
-        PlaceOrder {
-            order: OrderId::for_buyer(Uuid::now_v7().as_u128(), buyer),
-            buyer,
-            key: key.hash(buyer, CHECKOUT_ROUTE),
-            fingerprint: fingerprint.finish(),
-            address: None,
-            lines: Vec::new(),
-        }
     }
 }
 

@@ -58,7 +58,7 @@ pub type StopReason = following::StopReason<TellError>;
 #[derive(Debug, Clone)]
 pub struct NoticesParts {
     pub database: Database,
-    pub vault: Vault,
+    pub(crate) vault: Vault,
     pub carrier: CarrierHandle,
     pub clock: Arc<dyn Clock>,
     /// Deadlines are told on its clock.

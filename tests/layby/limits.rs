@@ -11,6 +11,7 @@ use crate::support::{
 on_each_database! {
     more_requests_than_are_admitted_are_told_to_come_back,
     more_payments_than_are_admitted_are_told_to_come_back,
+    an_account_holds_and_gives_up_only_so_many_orders,
     a_herd_at_the_opening_gets_what_there_is_and_no_more,
 }
 
@@ -67,6 +68,27 @@ fn more_payments_than_are_admitted_are_told_to_come_back(store: Store) {
         (alice.state(&first) == "paid").then_some(())
     });
     bob.pay_under(&key, &second, "card").is(201);
+}
+
+fn an_account_holds_and_gives_up_only_so_many_orders(store: Store) {
+    let options = ["--open-orders-max", "2", "--ended-holds-max", "3"];
+    let shop = Shop::open_with(store, &options);
+    let lamp = shop.product(Sale::of(10));
+    let (alice, bob) = (shop.buyer(), shop.buyer());
+    for given_up in 0..3 {
+        let held = [1, 1].map(|quantity| alice.hold(&lamp, quantity));
+        let third = alice.place(&[line(&lamp, 1)]);
+        let told = third.is_refused(429, "too_many_open_orders");
+        assert_eq!(told["orders_max"], 2);
+        alice.pay(&held[0], "card").is(201);
+        assert_eq!(shop.units(&lamp), (8 - given_up, 1, 1 + given_up));
+        alice.cancel(&held[1]).is(200);
+    }
+    let told = alice
+        .place(&[line(&lamp, 1)])
+        .is_refused(429, "too_many_ended_holds");
+    assert_eq!(told["holds_max"], 3);
+    bob.hold(&lamp, 1);
 }
 
 fn a_herd_at_the_opening_gets_what_there_is_and_no_more(store: Store) {

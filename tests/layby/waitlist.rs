@@ -21,6 +21,7 @@ on_each_database! {
     a_deleted_product_has_no_waitlist_any_more,
     sales_that_have_closed_leave_no_places_behind,
     the_list_of_waitlists_comes_in_pages,
+    nobody_waits_on_more_than_fifty_lists,
     bad_quantities_are_named,
 }
 
@@ -290,6 +291,19 @@ fn the_list_of_waitlists_comes_in_pages(store: Store) {
         shop.buyer().get("/v1/me/waitlist").is(200)["items"],
         json!([])
     );
+}
+
+fn nobody_waits_on_more_than_fifty_lists(store: Store) {
+    let shop = Shop::open(store);
+    let waiter = shop.buyer();
+    let products: Vec<String> = (0..51).map(|_| shop.product(Sale::of(0))).collect();
+    for product in &products[..50] {
+        join(&waiter, product, 1).is(201);
+    }
+    let refused = join(&waiter, &products[50], 1).is_refused(409, "too_many_waitlists");
+    assert_eq!(refused["waitlists_max"], 50);
+    leave(&waiter, &products[0]).is(204);
+    join(&waiter, &products[50], 1).is(201);
 }
 
 fn bad_quantities_are_named(store: Store) {

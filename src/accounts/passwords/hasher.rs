@@ -13,10 +13,10 @@ use subtle::ConstantTimeEq;
 
 /// What a hash costs. The default is OWASP's minimum for argon2id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashOptions {
-    pub memory_kib: u32,
-    pub passes: u32,
-    pub lanes: u32,
+pub(crate) struct HashOptions {
+    pub(crate) memory_kib: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct HashOptions {
     .least.memory_kib, .least.passes, .least.lanes,
     HashOptions::MOST.memory_kib, HashOptions::MOST.passes, HashOptions::MOST.lanes
 )]
-pub struct TooCheap {
+pub(crate) struct TooCheap {
     given: HashOptions,
     least: HashOptions,
 }
@@ -34,7 +34,7 @@ pub struct TooCheap {
 /// A stored hash that cannot be one of ours. A fault of the database, never the fault of who signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stored hash of a password cannot be read")]
-pub struct Damaged;
+pub(crate) struct Damaged;
 
 impl Default for HashOptions {
     fn default() -> Self {
@@ -63,7 +63,7 @@ impl HashOptions {
     };
 
     /// Refuses what is cheaper than OWASP's minimum in any respect, or dearer than any server needs.
-    pub fn checked(self) -> Result<Self, TooCheap> {
+    pub(crate) fn checked(self) -> Result<Self, TooCheap> {
         #[cfg(test)]
         let least = Self::TINY;
         #[cfg(not(test))]

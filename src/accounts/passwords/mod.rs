@@ -10,6 +10,5 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-pub use hasher::{Damaged, HashOptions, TooCheap};
-pub use policy::{CHARS_MIN, NORMALISED_BYTES_MAX, Password, TYPED_BYTES_MAX, TooLong, Weak};
-pub use pool::{Busy, PasswordPool, PoolCounters, PoolOptions, StartError, Verified, VerifyError};
+pub(crate) use policy::Password;
+pub(crate) use pool::{PasswordPool, PoolOptions, Verified, VerifyError};

@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 use zxcvbn::matching::patterns::MatchPattern;
 
 /// Characters that a new password has at least, after normalisation.
-pub const CHARS_MIN: usize = 8;
+pub(crate) const CHARS_MIN: usize = 8;
 /// Bytes of a normalised password at most; a longer one is refused, never cut.
-pub const NORMALISED_BYTES_MAX: usize = 1_024;
+pub(crate) const NORMALISED_BYTES_MAX: usize = 1_024;
 /// Bytes as typed at most: what normalisation makes shorter, it makes shorter by four at most. What is longer is refused
 /// before anything looks at it.
-pub const TYPED_BYTES_MAX: usize = 4 * NORMALISED_BYTES_MAX;
+pub(crate) const TYPED_BYTES_MAX: usize = 4 * NORMALISED_BYTES_MAX;
 
 /// A longer one is on no list, and the estimate is right about short ones only. It also bounds the time: 64 characters could
 /// take half a second.
@@ -33,15 +33,15 @@ const GUESSES_MIN: u64 = 3_002;
 const READINGS_MAX: usize = 16;
 
 /// A password in its one spelling (Unicode NFKC): how it was typed, composed, decomposed or in full width, is no part of it.
-pub struct Password(Zeroizing<String>);
+pub(crate) struct Password(Zeroizing<String>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is longer than {NORMALISED_BYTES_MAX} bytes; use a shorter one")]
-pub struct TooLong;
+pub(crate) struct TooLong;
 
 /// Why something cannot be a new password, in words for whoever chose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Weak {
+pub(crate) enum Weak {
     #[error("it has fewer than {CHARS_MIN} characters; use {CHARS_MIN} or more")]
     TooShort,
     #[error(transparent)]
@@ -58,13 +58,13 @@ pub enum Weak {
 
 impl Password {
     /// What somebody types who has a password already.
-    pub fn for_sign_in(typed: &str) -> Result<Self, TooLong> {
+    pub(crate) fn for_sign_in(typed: &str) -> Result<Self, TooLong> {
         Ok(Self(normalised(typed)?))
     }
 
     /// What somebody wants as a new password. `about`: the user name and the e-mail address, which must not be it; of an
     /// address, neither the part before the `@`.
-    pub fn new_choice(typed: &str, about: &[&str]) -> Result<Self, Weak> {
+    pub(crate) fn new_choice(typed: &str, about: &[&str]) -> Result<Self, Weak> {
         let text = normalised(typed)?;
         if text.chars().count() < CHARS_MIN {
             return Err(Weak::TooShort);

@@ -23,12 +23,12 @@ use super::hasher::{Damaged, HashOptions, Hasher, TooCheap};
 use super::policy::{self, Password};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolOptions {
+pub(crate) struct PoolOptions {
     /// Zero counts as one.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Passwords that wait for a thread, at most; the next is [`Busy`].
-    pub queue_max: usize,
-    pub hash: HashOptions,
+    pub(crate) queue_max: usize,
+    pub(crate) hash: HashOptions,
 }
 
 impl Default for PoolOptions {
@@ -44,14 +44,14 @@ impl Default for PoolOptions {
 }
 
 /// The threads. Dropping it ends them after the hash in hand; whoever waits is told [`Busy`].
-pub struct PasswordPool {
+pub(crate) struct PasswordPool {
     shared: Arc<Shared>,
     /// What a password is compared with if there is no account: nobody knows the password of this hash.
     dummy: Arc<str>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     #[error(transparent)]
     Options(#[from] TooCheap),
     #[error("a thread to hash passwords could not be started: {0}")]
@@ -62,10 +62,10 @@ pub enum StartError {
 /// hashing failed by a bug of ours, which is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are waiting to be hashed; try again in a second")]
-pub struct Busy;
+pub(crate) struct Busy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     #[error(transparent)]
     Busy(#[from] Busy),
     #[error(transparent)]
@@ -73,7 +73,7 @@ pub enum VerifyError {
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub enum Verified {
+pub(crate) enum Verified {
     No,
     Yes {
         /// The same password with the parameters of today, if the stored hash was made with less. To be stored in its
@@ -84,16 +84,16 @@ pub enum Verified {
 
 /// They grow for ever, but for `waiting`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PoolCounters {
+pub(crate) struct PoolCounters {
     /// Hashes made, also those to verify a password.
-    pub hashes: u64,
+    pub(crate) hashes: u64,
     /// Refused because the queue was full.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Not hashed because nobody waited any more.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
     /// Ended by a panic.
-    pub panics: u64,
-    pub waiting: usize,
+    pub(crate) panics: u64,
+    pub(crate) waiting: usize,
 }
 
 struct Shared {
@@ -115,7 +115,7 @@ struct Queue {
 
 impl PasswordPool {
     /// Blocks for as long as one hash takes.
-    pub fn start(options: PoolOptions) -> Result<Self, StartError> {
+    pub(crate) fn start(options: PoolOptions) -> Result<Self, StartError> {
         let hash = options.hash.checked()?;
         let hashes = Arc::new(AtomicU64::new(0));
         let nobody_knows: [u8; 32] = rand::random();
@@ -143,14 +143,14 @@ impl PasswordPool {
     }
 
     /// A PHC string to be stored.
-    pub async fn hash(&self, password: Password) -> Result<String, Busy> {
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Busy> {
         self.run(move |hasher| hasher.hash(password.as_bytes()))
             .await
     }
 
     /// Is it the password of the stored PHC string? Without one (there is no such account) the answer is no, after as much
     /// work.
-    pub async fn verify(
+    pub(crate) async fn verify(
         &self,
         password: Password,
         stored: Option<String>,
@@ -172,7 +172,7 @@ impl PasswordPool {
         verified.await?.map_err(VerifyError::Damaged)
     }
 
-    pub fn counters(&self) -> PoolCounters {
+    pub(crate) fn counters(&self) -> PoolCounters {
         let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
         PoolCounters {
             hashes: count(&self.shared.hashes),

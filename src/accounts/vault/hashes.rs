@@ -5,7 +5,6 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::domain::BuyerId;
@@ -15,7 +14,7 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// What an account is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Index {
+pub(crate) enum Index {
     Username,
     Email,
 }
@@ -27,11 +26,6 @@ pub(super) struct Hashes {
     token: HmacSha256,
     client: HmacSha256,
     event: HmacSha256,
-}
-
-/// Whether two hashes are equal, without telling by the time it takes how much of them is.
-pub fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    one.ct_eq(other).into()
 }
 
 impl Index {

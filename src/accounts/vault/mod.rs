@@ -11,7 +11,7 @@
 //! nothing to compute the new indexes from but every account's opened name).
 
 mod hashes;
-pub mod rotate;
+pub(crate) mod rotate;
 mod sealed;
 
 #[cfg(test)]
@@ -23,15 +23,17 @@ use std::sync::Arc;
 use crate::domain::BuyerId;
 use crate::secrets::{Key, LiveKeys, Secrets};
 
-pub use hashes::{Index, same};
-pub use sealed::{Damaged, DataKey, PLAIN_BYTES_MAX, Place, Why};
+pub(crate) use hashes::Index;
+#[cfg(test)]
+pub(crate) use sealed::PLAIN_BYTES_MAX;
+pub(crate) use sealed::{Damaged, DataKey, Place, Why};
 
 use hashes::Hashes;
 use sealed::Seal;
 
 /// Seals, finds and recognises. Cheap to clone.
 #[derive(Clone)]
-pub struct Vault(Arc<Parts>);
+pub(crate) struct Vault(Arc<Parts>);
 
 struct Parts {
     seal_keys: Arc<LiveKeys>,
@@ -39,7 +41,7 @@ struct Parts {
 }
 
 impl Vault {
-    pub fn new(secrets: &Secrets) -> Self {
+    pub(crate) fn new(secrets: &Secrets) -> Self {
         Self(Arc::new(Parts {
             seal_keys: Arc::clone(secrets.seal_keys()),
             hashes: Hashes::new(secrets.index_key()),
@@ -49,14 +51,14 @@ impl Vault {
     /// A new data key for the account, and what `accounts.data_key` is to hold.
     ///
     /// A seal key wraps 2^32 data keys before its random nonces may meet; it is to be replaced before.
-    pub fn new_data_key(&self, owner: BuyerId) -> (DataKey, Vec<u8>) {
+    pub(crate) fn new_data_key(&self, owner: BuyerId) -> (DataKey, Vec<u8>) {
         let key = DataKey::random();
         let wrapped = self.wrap(owner, &key, &self.0.seal_keys.primary());
         (key, wrapped)
     }
 
     /// The data key of the account, from what `accounts.data_key` holds.
-    pub fn unwrap(&self, owner: BuyerId, wrapped: &[u8]) -> Result<DataKey, Damaged> {
+    pub(crate) fn unwrap(&self, owner: BuyerId, wrapped: &[u8]) -> Result<DataKey, Damaged> {
         let place = Place::of_data_key(owner);
         let damaged = |why| Damaged { place, why };
         let id = sealed::key_id(wrapped).map_err(damaged)?;
@@ -67,7 +69,11 @@ impl Vault {
     }
 
     /// The same data key wrapped by the primary seal key, or `None` if it is already.
-    pub fn rewrap(&self, owner: BuyerId, wrapped: &[u8]) -> Result<Option<Vec<u8>>, Damaged> {
+    pub(crate) fn rewrap(
+        &self,
+        owner: BuyerId,
+        wrapped: &[u8],
+    ) -> Result<Option<Vec<u8>>, Damaged> {
         // Also opened where nothing is to be done, so that a rotation finds what is damaged.
         let key = self.unwrap(owner, wrapped)?;
         let primary = self.0.seal_keys.primary();
@@ -80,30 +86,30 @@ impl Vault {
     /// Where an account is found by its name or its address, which must be normalised: equal words, equal bytes.
     ///
     /// All 32 bytes, as it decides who is who. Without the index key nobody can try names against a stolen table.
-    pub fn index(&self, index: Index, normalised: &str) -> [u8; 32] {
+    pub(crate) fn index(&self, index: Index, normalised: &str) -> [u8; 32] {
         self.0.hashes.index(index, normalised)
     }
 
     /// How a code that was mailed is kept. A code is short; without the key all of them could be tried.
     /// Good for this purpose and this account alone.
-    pub fn code_hash(&self, purpose: &str, owner: BuyerId, code: &str) -> [u8; 32] {
+    pub(crate) fn code_hash(&self, purpose: &str, owner: BuyerId, code: &str) -> [u8; 32] {
         self.0.hashes.code(purpose, owner, code)
     }
 
     /// How a refresh token is kept. Its 256 random bits would make a plain hash safe; with a key, whoever can write
     /// to the table but not read the secrets cannot plant a token either.
-    pub fn token_hash(&self, token: &[u8]) -> [u8; 32] {
+    pub(crate) fn token_hash(&self, token: &[u8]) -> [u8; 32] {
         self.0.hashes.token(token)
     }
 
     /// How an address of the network is named in limits and in the log of events.
-    pub fn client_hash(&self, client: &str) -> [u8; 16] {
+    pub(crate) fn client_hash(&self, client: &str) -> [u8; 16] {
         self.0.hashes.client(client)
     }
 
     /// Covers a row of the log of events and, through the mac of the row before, all rows before it.
     /// The first row follows 32 zero bytes.
-    pub fn event_mac(&self, previous: &[u8; 32], row: &[u8]) -> [u8; 32] {
+    pub(crate) fn event_mac(&self, previous: &[u8; 32], row: &[u8]) -> [u8; 32] {
         self.0.hashes.event(previous, row)
     }
 

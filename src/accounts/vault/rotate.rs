@@ -18,7 +18,7 @@ const PAGE_ROWS: usize = 500;
 const PASSES_MAX: u32 = 16;
 
 /// The wrapped data keys, wherever they are kept.
-pub trait WrappedKeys {
+pub(crate) trait WrappedKeys {
     /// At most `rows_max` accounts that have a data key, with what wraps it, in the order of their ids, beginning after
     /// `after`. Fewer than `rows_max` only at the end.
     fn page(
@@ -38,15 +38,15 @@ pub trait WrappedKeys {
 
 /// What a rotation has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotated {
+pub(crate) struct Rotated {
     /// The key that all data keys are under now.
-    pub primary: KeyId,
+    pub(crate) primary: KeyId,
     /// Data keys that were wrapped again.
-    pub rewrapped: u64,
+    pub(crate) rewrapped: u64,
     /// Data keys that did not open, as the log says one by one; they are as they were.
-    pub damaged: u64,
+    pub(crate) damaged: u64,
     /// Passes over all accounts; the last one found nothing to do.
-    pub passes: u32,
+    pub(crate) passes: u32,
 }
 
 /// Appends a seal key to the file and wraps every data key with it.
@@ -54,7 +54,10 @@ pub struct Rotated {
 /// # Errors
 /// If the keys come from the environment, where only whoever set them can add one; if the file or the store fails; if
 /// somebody keeps wrapping with an old key. What was wrapped again until then stays so, and [`finish`] does the rest.
-pub async fn rotate(vault: &Vault, store: &(impl WrappedKeys + Sync)) -> anyhow::Result<Rotated> {
+pub(crate) async fn rotate(
+    vault: &Vault,
+    store: &(impl WrappedKeys + Sync),
+) -> anyhow::Result<Rotated> {
     let Some(path) = vault.seal_keys().path() else {
         anyhow::bail!(
             "the seal keys come from the environment; add a new one there, as the last, restart the servers, and finish \
@@ -70,7 +73,10 @@ pub async fn rotate(vault: &Vault, store: &(impl WrappedKeys + Sync)) -> anyhow:
 ///
 /// # Errors
 /// As [`rotate`].
-pub async fn finish(vault: &Vault, store: &(impl WrappedKeys + Sync)) -> anyhow::Result<Rotated> {
+pub(crate) async fn finish(
+    vault: &Vault,
+    store: &(impl WrappedKeys + Sync),
+) -> anyhow::Result<Rotated> {
     let mut done = Rotated {
         primary: vault.seal_keys().primary().id(),
         rewrapped: 0,

@@ -19,7 +19,7 @@ use crate::domain::BuyerId;
 use crate::secrets::KeyId;
 
 /// Bytes that are sealed at once. More is a bug of the caller, who has smaller limits for everything: it panics.
-pub const PLAIN_BYTES_MAX: usize = 16 << 10;
+pub(crate) const PLAIN_BYTES_MAX: usize = 16 << 10;
 
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 12;
@@ -33,15 +33,15 @@ const KEY_BYTES: usize = 32;
 
 /// The column of a row that sealed bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    pub table: &'static str,
-    pub column: &'static str,
+pub(crate) struct Place {
+    pub(crate) table: &'static str,
+    pub(crate) column: &'static str,
     /// The row's id.
-    pub row: u128,
+    pub(crate) row: u128,
 }
 
 /// What an account seals with. Kept wrapped, see [`super::Vault::unwrap`]; forgotten when it is dropped.
-pub struct DataKey {
+pub(crate) struct DataKey {
     /// Drawn with the key and wrapped with it, so that what another key sealed is told from what was changed.
     id: KeyId,
     key: Zeroizing<[u8; KEY_BYTES]>,
@@ -50,13 +50,13 @@ pub struct DataKey {
 /// Sealed bytes that do not open: where they are kept and why, never what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{place} does not open: {why}")]
-pub struct Damaged {
-    pub place: Place,
-    pub why: Why,
+pub(crate) struct Damaged {
+    pub(crate) place: Place,
+    pub(crate) why: Why,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub(crate) enum Why {
     #[error("it is too short to be sealed bytes")]
     TooShort,
     #[error("it is longer than anything that is sealed")]
@@ -90,12 +90,12 @@ impl DataKey {
     ///
     /// # Panics
     /// If the plain text is longer than [`PLAIN_BYTES_MAX`].
-    pub fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
         self.as_seal().seal(place, plain)
     }
 
     /// The plain text, which is wiped from memory when it is dropped.
-    pub fn open(&self, place: Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Damaged> {
+    pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Damaged> {
         self.as_seal().open(place, sealed)
     }
 

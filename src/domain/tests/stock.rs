@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::product;
 use crate::domain::{
-    Availability, Bucket, Posting, Product, ProductId, Rejection, RestockTo, Stock,
+    Availability, Bucket, BuyerId, Posting, Product, ProductId, Quantity, Rejection, RestockTo,
+    Stock, Timestamp, Waitlist, Window,
 };
 
 const BUCKETS: [Bucket; 6] = [
@@ -148,6 +149,26 @@ fn a_stock_has_a_limit() {
         product.decide_stock(total_max + 1),
         Err(Rejection::StockTooLarge { total_max })
     );
+}
+
+#[test]
+fn a_waitlist_has_an_end() {
+    let mut product = product(Stock::default(), RestockTo::Available);
+    product.window = Some(Window::open_from(Timestamp::ZERO));
+    let one = Quantity::new(1).unwrap();
+    let joins =
+        |product: &Product, buyer| product.decide_join(BuyerId::new(buyer), one, Timestamp::ZERO);
+    let waiters_max = u64::try_from(Waitlist::WAITERS_MAX).unwrap();
+    for sequence in 1..=waiters_max {
+        let joined = joins(&product, sequence.into()).expect("there is room");
+        let joined = joined.expect("not there yet");
+        product.apply_to_waitlist(sequence, Timestamp::ZERO, &joined, &[]);
+    }
+    let refused = Rejection::WaitlistFull {
+        product: product.id,
+        waiters_max: Waitlist::WAITERS_MAX,
+    };
+    assert_eq!(joins(&product, u128::MAX), Err(refused));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::persistence::database::{AuditEntry, Database, KeptEvent};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct AuditQuery {
+pub(crate) struct AuditQuery {
     /// 1 to 100.
     #[serde(default = "AuditQuery::limit_default")]
     limit: u32,
@@ -34,7 +34,7 @@ impl AuditQuery {
 
 /// Something that was done. What it was done to is an account, a product or an order.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AuditView {
+pub(crate) struct AuditView {
     at: String,
     #[schema(example = "signed_in")]
     act: String,
@@ -60,7 +60,7 @@ struct Cursor {
     acts: u64,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/admin/audit")
             .route(get_or_head().to(list))
@@ -73,7 +73,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/admin/audit", tag = "admin", params(AuditQuery),
     responses((status = 200, body = Page<AuditView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     _: Admin,
     query: Query<AuditQuery>,
     database: Data<Database>,
@@ -85,11 +85,8 @@ pub async fn list(
             .ok_or_else(|| Problem::field("after", "it is not the `next` of a page"))?,
         None => Cursor::START,
     };
-    let away = |error| Problem::unavailable(&error);
-    let events = database.account_events(cursor.events, limit + 1);
-    let events = events.await.map_err(away)?;
-    let acts = database.audit(cursor.acts, limit + 1);
-    let acts = acts.await.map_err(away)?;
+    let events = database.account_events(cursor.events, limit + 1).await?;
+    let acts = database.audit(cursor.acts, limit + 1).await?;
     Ok(Json(merge(events, acts, cursor, limit)))
 }
 

@@ -67,7 +67,7 @@ const PERSONAL_COLUMNS: [&str; 7] = [
 
 /// How many files may still be made.
 #[derive(Debug, Clone)]
-pub struct Exports(Arc<Semaphore>);
+pub(crate) struct Exports(Arc<Semaphore>);
 
 impl Default for Exports {
     fn default() -> Self {
@@ -100,7 +100,7 @@ enum Fault {
     Io(#[from] std::io::Error),
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/v1/admin/products/{id}/sale/orders.csv")
             .route(get_or_head().to(sale_orders))
@@ -114,7 +114,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, content_type = "text/csv", body = String), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub async fn sale_orders(
+pub(crate) async fn sale_orders(
     staff: Staff,
     id: Path<String>,
     request: HttpRequest,
@@ -166,6 +166,17 @@ fn rest_of(export: Export, first: Bytes) -> impl Stream<Item = Result<Bytes, Fau
     stream::once(async { Ok(first) }).chain(pages)
 }
 
+/// A file is written into memory, where nothing but a bug of ours is in its way.
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Database(error) => error.into(),
+            Fault::Accounts(refusal) => refusal.into(),
+            Fault::Csv(_) | Fault::Io(_) => Self::internal(&fault),
+        }
+    }
+}
+
 impl Export {
     /// With what is personal if there are `accounts` to open it.
     fn begin(
@@ -181,7 +192,7 @@ impl Export {
             product,
             after: 0,
             is_done: false,
-            _permit: permit.map_err(|_none_left| Problem::too_busy())?,
+            _permit: permit.map_err(|_none_left| Problem::busy())?,
         })
     }
 
@@ -201,11 +212,7 @@ impl Export {
             Ok(()) => self.write_page(&mut file).await,
             Err(error) => Err(error.into()),
         };
-        match page.and_then(|()| finished(file)) {
-            Ok(page) => Ok(page),
-            Err(Fault::Accounts(refusal)) => Err(refusal.into()),
-            Err(fault) => Err(Problem::unavailable(&fault)),
-        }
+        Ok(page.and_then(|()| finished(file))?)
     }
 
     async fn next_page(&mut self) -> Result<Option<Bytes>, Fault> {

@@ -17,7 +17,7 @@ use crate::persistence::journey::{Journeys, Movement, Step, Units};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct MovementsQuery {
+pub(crate) struct MovementsQuery {
     /// 1 to 1,000.
     #[serde(default = "MovementsQuery::limit_default")]
     limit: u32,
@@ -28,7 +28,7 @@ pub struct MovementsQuery {
 
 /// The records about an order, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OrderJourney {
+pub(crate) struct OrderJourney {
     order_id: Uuid,
     items: Vec<StepView>,
     /// The record with which reading began.
@@ -39,7 +39,7 @@ pub struct OrderJourney {
 
 /// The movements of a product's units, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProductJourney {
+pub(crate) struct ProductJourney {
     product_id: Uuid,
     items: Vec<MovementView>,
     /// Give it as `after` to get the next page; `null` at the end.
@@ -51,7 +51,7 @@ pub struct ProductJourney {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StepView {
+pub(crate) struct StepView {
     /// The number of the record in the journal.
     position: u64,
     at: String,
@@ -66,7 +66,7 @@ pub struct StepView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MovementView {
+pub(crate) struct MovementView {
     #[serde(flatten)]
     step: StepView,
     /// After the movement.
@@ -75,7 +75,7 @@ pub struct MovementView {
 
 /// Units that went from one bucket to another; new supply comes from `outside`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PostingView {
+pub(crate) struct PostingView {
     product_id: Uuid,
     #[schema(example = "held")]
     from: &'static str,
@@ -86,7 +86,7 @@ pub struct PostingView {
 
 /// Where every unit of a product is: `total` is the sum of the others.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct UnitsView {
+pub(crate) struct UnitsView {
     total: i64,
     available: i64,
     held: i64,
@@ -114,7 +114,7 @@ impl MovementsQuery {
     }
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/admin/orders/{id}/journey")
@@ -134,7 +134,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, body = OrderJourney), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub async fn of_order(
+pub(crate) async fn of_order(
     _: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -157,7 +157,7 @@ pub async fn of_order(
     responses((status = 200, body = ProductJourney), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub async fn of_product(
+pub(crate) async fn of_product(
     _: Staff,
     id: Path<String>,
     query: Query<MovementsQuery>,

@@ -1,11 +1,11 @@
 //! What only the shop may do: products, sales and orders for its staff, users and the audit log for admins alone.
 
-pub mod audit;
-pub mod export;
-pub mod journeys;
-pub mod orders;
-pub mod products;
-pub mod users;
+pub(crate) mod audit;
+pub(crate) mod export;
+pub(crate) mod journeys;
+pub(crate) mod orders;
+pub(crate) mod products;
+pub(crate) mod users;
 
 use actix_web::web;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::extract::Staff;
 use crate::domain::{AdminMark, RequestId};
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     products::configure(config);
     orders::configure(config);
     export::configure(config);

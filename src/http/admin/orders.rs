@@ -25,7 +25,7 @@ const TRACKING_NUMBER_CHARS_MAX: usize = 128;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct OrdersQuery {
+pub(crate) struct OrdersQuery {
     /// Only orders with a line of this product.
     product_id: Option<Uuid>,
     /// Only orders of this buyer.
@@ -41,7 +41,7 @@ pub struct OrdersQuery {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewShipment {
+pub(crate) struct NewShipment {
     /// 1 to 64 characters on one line.
     #[schema(example = "Korea Post")]
     carrier: String,
@@ -70,7 +70,7 @@ impl OrdersQuery {
     }
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/admin/orders")
@@ -92,7 +92,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/admin/orders", tag = "admin", params(OrdersQuery),
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
-pub async fn list(
+pub(crate) async fn list(
     _: Staff,
     query: Query<OrdersQuery>,
     database: Data<Database>,
@@ -107,8 +107,7 @@ pub async fn list(
     let after = page.after.map(|id| OrderId::new(id.as_u128()));
     let orders = database
         .orders_for_admin(filter, after, page.limit + 1)
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
+        .await?;
     let views = orders.iter().map(OrderView::view).collect();
     Ok(Json(Page::cut(views, page.limit, |view| view.id)))
 }
@@ -118,7 +117,7 @@ pub async fn list(
     get, path = "/v1/admin/orders/{id}", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
 )]
-pub async fn read(
+pub(crate) async fn read(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -138,7 +137,7 @@ pub async fn read(
     ),
     security(("bearer" = []))
 )]
-pub async fn ship(
+pub(crate) async fn ship(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewShipment>,
@@ -159,7 +158,7 @@ pub async fn ship(
     responses((status = 200, body = OrderView), (status = 404), (status = 409, description = "not_shipped")),
     security(("bearer" = []))
 )]
-pub async fn deliver(
+pub(crate) async fn deliver(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -178,7 +177,7 @@ pub async fn deliver(
     responses((status = 200, body = OrderView), (status = 404), (status = 409, description = "return_not_requested")),
     security(("bearer" = []))
 )]
-pub async fn accept_return(
+pub(crate) async fn accept_return(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,

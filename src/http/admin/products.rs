@@ -22,7 +22,7 @@ const HOLD_SECONDS_MAX: u32 = 1_800;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewProduct {
+pub(crate) struct NewProduct {
     name: String,
     description: String,
     #[schema(value_type = Money)]
@@ -37,7 +37,7 @@ pub struct NewProduct {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RestockWord {
+pub(crate) enum RestockWord {
     #[default]
     Available,
     Withdrawn,
@@ -46,7 +46,7 @@ pub enum RestockWord {
 /// Fields that are left out stay as they are.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProductPatch {
+pub(crate) struct ProductPatch {
     name: Option<String>,
     description: Option<String>,
     #[schema(value_type = Option<Money>)]
@@ -59,14 +59,14 @@ pub struct ProductPatch {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewStock {
+pub(crate) struct NewStock {
     /// Units that are to be in the sale: all but the withdrawn ones.
     total: u64,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewWindow {
+pub(crate) struct NewWindow {
     /// RFC 3339.
     opens_at: String,
     /// RFC 3339; `null`: open until it is closed.
@@ -77,7 +77,7 @@ pub struct NewWindow {
     hold_seconds: Option<u32>,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let act = |path: &str, act| {
         web::resource(format!("/v1/admin/products/{{id}}/window/{path}"))
             .app_data(Data::new(Act(act)))
@@ -127,7 +127,7 @@ struct Act(WindowAct);
     responses((status = 201, body = ProductView), (status = 403), (status = 422)),
     security(("bearer" = []))
 )]
-pub async fn create(
+pub(crate) async fn create(
     staff: Staff,
     body: JsonBody<NewProduct>,
     engine: Data<Engine>,
@@ -147,7 +147,7 @@ pub async fn create(
     responses((status = 200, body = ProductView), (status = 404), (status = 422)),
     security(("bearer" = []))
 )]
-pub async fn edit(
+pub(crate) async fn edit(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<ProductPatch>,
@@ -166,7 +166,7 @@ pub async fn edit(
     responses((status = 204), (status = 404), (status = 409, description = "has_committed_units")),
     security(("bearer" = []))
 )]
-pub async fn delete(
+pub(crate) async fn delete(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -185,7 +185,7 @@ pub async fn delete(
     ),
     security(("bearer" = []))
 )]
-pub async fn set_stock(
+pub(crate) async fn set_stock(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewStock>,
@@ -207,7 +207,7 @@ pub async fn set_stock(
     responses((status = 200, body = SaleView), (status = 404), (status = 422)),
     security(("bearer" = []))
 )]
-pub async fn set_window(
+pub(crate) async fn set_window(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewWindow>,
@@ -243,7 +243,7 @@ async fn change_window(
     params(("id" = Uuid, Path)),
     responses((status = 200, body = SaleView), (status = 404)), security(("bearer" = []))
 )]
-pub async fn sale(
+pub(crate) async fn sale(
     _: Staff,
     id: Path<String>,
     engine: Data<Engine>,

@@ -17,20 +17,20 @@ use crate::http::{get_or_head, ids, method_not_allowed, post};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RoleBody {
+pub(crate) struct RoleBody {
     /// `buyer`, `seller` or `admin`.
     #[schema(value_type = String, example = "seller")]
     role: Role,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RoleView {
+pub(crate) struct RoleView {
     user_id: Uuid,
     #[schema(example = "seller")]
     role: &'static str,
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/admin/users/{id}/role")
@@ -47,7 +47,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     get, path = "/v1/admin/users/{id}/role", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 200, body = RoleView), (status = 404)), security(("bearer" = []))
 )]
-pub async fn role(
+pub(crate) async fn role(
     _: Admin,
     id: Path<String>,
     accounts: Data<Accounts>,
@@ -63,7 +63,7 @@ pub async fn role(
     responses((status = 200, body = RoleView), (status = 404), (status = 409, description = "last_admin"), (status = 422)),
     security(("bearer" = []))
 )]
-pub async fn set_role(
+pub(crate) async fn set_role(
     admin: Admin,
     asked: Asked,
     id: Path<String>,
@@ -81,7 +81,7 @@ pub async fn set_role(
     post, path = "/v1/admin/users/{id}/suspend", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404), (status = 409, description = "last_admin")), security(("bearer" = []))
 )]
-pub async fn suspend(
+pub(crate) async fn suspend(
     admin: Admin,
     asked: Asked,
     id: Path<String>,
@@ -98,7 +98,7 @@ pub async fn suspend(
     post, path = "/v1/admin/users/{id}/reinstate", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404)), security(("bearer" = []))
 )]
-pub async fn reinstate(
+pub(crate) async fn reinstate(
     admin: Admin,
     asked: Asked,
     id: Path<String>,

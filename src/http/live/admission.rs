@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 
 use crate::actors::message::Refusal;
 use crate::domain::{BuyerId, IdMap};
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 
 /// Admits streams; cheap to clone, shared by all workers.
 ///
 /// At most `streams_max` of the server are open; the next is told 503. At most [`Admission::OF_ACCOUNT_MAX`] of an
 /// account; its next is told 429.
 #[derive(Debug, Clone)]
-pub struct Admission(Arc<Inner>);
+pub(crate) struct Admission(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -33,7 +33,7 @@ pub(super) struct Permit {
 
 impl Admission {
     /// Windows and devices in which one person looks at their orders.
-    pub const OF_ACCOUNT_MAX: u32 = 10;
+    pub(crate) const OF_ACCOUNT_MAX: u32 = 10;
 
     pub(crate) fn new(streams_max: usize) -> Self {
         Self(Arc::new(Inner {
@@ -45,7 +45,7 @@ impl Admission {
     }
 
     /// Ends all streams and admits no other: the first thing of a shutdown.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
     }
 
@@ -68,7 +68,7 @@ impl Admission {
             account: None,
         };
         if self.0.open.fetch_add(1, Ordering::AcqRel) >= streams_max {
-            return Err(Problem::too_many_streams(streams_max));
+            return Err(too_many_streams(streams_max));
         }
         if let Some(account) = account {
             self.admit_account(account)?;
@@ -81,7 +81,7 @@ impl Admission {
         let mut of_accounts = self.0.of_accounts.lock();
         let open = of_accounts.entry(account).or_default();
         if *open == Self::OF_ACCOUNT_MAX {
-            return Err(Problem::too_many_own_streams(Self::OF_ACCOUNT_MAX));
+            return Err(too_many_own_streams());
         }
         *open += 1;
         Ok(())
@@ -108,13 +108,30 @@ impl Drop for Permit {
     }
 }
 
+fn too_many_streams(streams_max: usize) -> Problem {
+    Problem::of(
+        Code::TooManyStreams,
+        "all live streams of the server are taken; ask for the current state now and then",
+    )
+    .with("streams_max", streams_max)
+}
+
+fn too_many_own_streams() -> Problem {
+    let streams_max = Admission::OF_ACCOUNT_MAX;
+    Problem::of(
+        Code::TooManyOwnStreams,
+        format!("an account has at most {streams_max} live streams; close another window first"),
+    )
+    .with("streams_max", streams_max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const KIM: Option<BuyerId> = Some(BuyerId::new(7));
 
-    fn code(refused: Result<Permit, Problem>) -> &'static str {
+    fn code(refused: Result<Permit, Problem>) -> Code {
         refused.expect_err("refused").code()
     }
 
@@ -123,10 +140,10 @@ mod tests {
         let admission = Admission::new(2);
         let first = admission.admit(None).expect("room");
         let second = admission.admit(KIM).expect("room");
-        assert_eq!(code(admission.admit(None)), "too_many_streams");
+        assert_eq!(code(admission.admit(None)), Code::TooManyStreams);
         drop(first);
         let third = admission.admit(None).expect("room again");
-        assert_eq!(code(admission.admit(None)), "too_many_streams");
+        assert_eq!(code(admission.admit(None)), Code::TooManyStreams);
         drop((second, third));
         assert_eq!(admission.0.open.load(Ordering::Relaxed), 0);
         assert!(admission.0.of_accounts.lock().is_empty());
@@ -138,7 +155,7 @@ mod tests {
         let own: Vec<_> = (0..Admission::OF_ACCOUNT_MAX)
             .map(|_| admission.admit(KIM).expect("room"))
             .collect();
-        assert_eq!(code(admission.admit(KIM)), "too_many_own_streams");
+        assert_eq!(code(admission.admit(KIM)), Code::TooManyOwnStreams);
         let other = admission.admit(Some(BuyerId::new(8))).expect("room");
         drop(own);
         let again = admission.admit(KIM).expect("room again");
@@ -150,6 +167,6 @@ mod tests {
     fn nobody_comes_in_after_closing() {
         let admission = Admission::new(2);
         admission.close();
-        assert_eq!(code(admission.admit(None)), "shutting_down");
+        assert_eq!(code(admission.admit(None)), Code::ShuttingDown);
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 type Inherit = Box<dyn FnOnce(TcpStream)>;
 
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// `None` once it was given away.
     socket: Option<TcpStream>,
     heir: Heir,
@@ -27,7 +27,7 @@ pub struct Connection {
 pub(super) struct Heir(Rc<RefCell<Option<Inherit>>>);
 
 impl Connection {
-    pub fn new(socket: TcpStream) -> Self {
+    pub(crate) fn new(socket: TcpStream) -> Self {
         Self {
             socket: Some(socket),
             heir: Heir::default(),
@@ -35,7 +35,7 @@ impl Connection {
     }
 
     /// Lets handlers appoint an heir.
-    pub fn introduce(&self, to_handlers: &mut actix_web::dev::Extensions) {
+    pub(crate) fn introduce(&self, to_handlers: &mut actix_web::dev::Extensions) {
         to_handlers.insert(self.heir.clone());
     }
 

@@ -32,7 +32,7 @@ use crate::http::problem::Problem;
 
 /// The live streams of one worker; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Hub(Rc<Inner>);
+pub(crate) struct Hub(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -119,7 +119,7 @@ impl Hub {
     ) -> Result<HttpResponse, Problem> {
         let heir = request
             .conn_data::<Heir>()
-            .ok_or_else(|| Problem::unavailable(&"this connection cannot be given away"))?;
+            .ok_or_else(|| Problem::internal(&"this connection cannot be given away"))?;
         let hub = self.clone();
         heir.appoint(move |socket| hub.take_in(socket, plan));
         let opening = once(ready(Ok::<_, Infallible>(opening.into_bytes())));

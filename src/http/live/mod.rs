@@ -22,10 +22,10 @@ mod connection;
 mod event;
 mod feed;
 mod hub;
-pub mod routes;
+pub(crate) mod routes;
 mod stream;
 
-pub use admission::Admission;
-pub use connection::Connection;
-pub use hub::Hub;
-pub use routes::configure;
+pub(crate) use admission::Admission;
+pub(crate) use connection::Connection;
+pub(crate) use hub::Hub;
+pub(crate) use routes::configure;

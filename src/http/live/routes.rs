@@ -17,7 +17,7 @@ use crate::http::{get_or_head, ids, method_not_allowed};
 
 const ANYBODY: &[Role] = &[Role::Buyer, Role::Seller, Role::Admin];
 
-pub fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
             web::resource("/v1/products/{id}/live")
@@ -45,7 +45,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         (status = 404), (status = 503, description = "too_many_streams, shutting_down"),
     )
 )]
-pub async fn product(
+pub(crate) async fn product(
     id: Path<String>,
     request: HttpRequest,
     hub: Data<Hub>,
@@ -64,7 +64,7 @@ pub async fn product(
     ),
     security(("bearer" = []))
 )]
-pub async fn sale(
+pub(crate) async fn sale(
     staff: Staff,
     id: Path<String>,
     request: HttpRequest,
@@ -92,7 +92,7 @@ pub async fn sale(
     ),
     security(("bearer" = []))
 )]
-pub async fn events(
+pub(crate) async fn events(
     caller: Caller,
     request: HttpRequest,
     engine: Data<Engine>,

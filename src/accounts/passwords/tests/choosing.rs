@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::accounts::passwords::{NORMALISED_BYTES_MAX, TYPED_BYTES_MAX, TooLong, Weak};
+use crate::accounts::passwords::policy::{NORMALISED_BYTES_MAX, TYPED_BYTES_MAX, TooLong, Weak};
 
 const ABOUT: [&str; 2] = ["Mallory-Shops", "Mallory.Mail@Example.com"];
 

@@ -4,7 +4,8 @@ mod choosing;
 mod hashing;
 mod pooling;
 
-use super::{HashOptions, Password, PasswordPool, PoolOptions};
+use super::hasher::HashOptions;
+use super::{Password, PasswordPool, PoolOptions};
 
 const SMALL: PoolOptions = PoolOptions {
     threads: 1,

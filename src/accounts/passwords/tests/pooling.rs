@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::accounts::passwords::{Busy, Damaged, PoolCounters, Verified, VerifyError};
+use crate::accounts::passwords::hasher::Damaged;
+use crate::accounts::passwords::pool::{Busy, PoolCounters};
+use crate::accounts::passwords::{Verified, VerifyError};
 
 const RIGHT: Verified = Verified::Yes { rehash: None };
 
