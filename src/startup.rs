@@ -15,7 +15,7 @@ use crate::accounts::token::{TokenIssuer, TokenVerifier};
 use crate::accounts::vault::Vault;
 use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
-    self, EngineFailure, EngineLink, EngineParts, LiveState, Reload, RunningEngine, StartError,
+    self, EngineFailure, EngineLink, EngineParts, LiveState, Reload, RunningEngine,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
@@ -24,13 +24,13 @@ use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::{self, Payments, WebhookDoor};
-use crate::http::health::{Lag, ProjectionHealth};
+use crate::http::health::{FollowerHealth, Health, Lag};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::following::Progress;
-use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
+use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk, View};
 use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
@@ -73,7 +73,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             accounts: people.accounts.clone(),
             journeys: service.journeys.clone(),
             proxies: settings.proxies,
-            lag: lag(&service.projection),
+            lag: lag(&service.projection, service.notices.as_ref()),
             webhooks: service.webhooks.clone(),
         },
     )?;
@@ -188,13 +188,14 @@ impl Service {
         let store = &settings.store;
         create_data_dir(&store.data_dir)?;
         let journal = open_journal(settings)?;
+        let view = journal.view();
         let database = open_database(store).await?;
+        let resume = Projection::find(&database, &view).await?;
         let loaded = load(&database).await?;
-        check_not_ahead(loaded.position, journal.position())?;
-        let place = find_place(settings, &database, &journal, loaded.position).await?;
-        let reader = journal.reader(loaded.position)?;
-        let journeys = Journeys::new(journal.readers(), database.clone());
-        let projection = Projection::start(reader, database.clone(), projection::PACE)?;
+        let place = find_place(settings, &database, &view, loaded.position).await?;
+        let journeys = Journeys::new(View::clone(&view), database.clone());
+        let pace = projection::PACE;
+        let projection = Projection::start(View::clone(&view), resume, database.clone(), pace)?;
         let secrets = PaymentSecrets::open(&store.secrets, settings.payments.provider)?;
         let payments = payment::open(&settings.payments, &store.data_dir, secrets)?;
         tracing::info!(
@@ -210,6 +211,7 @@ impl Service {
         let engine = start_engine(
             settings, journal, loaded, payments, &database, followers, failure,
         )?;
+        fail_on_damage(&view, engine.link());
         Ok(Self {
             engine,
             projection,
@@ -339,26 +341,24 @@ fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk
     Ok(journal)
 }
 
-/// Acknowledged records that SQL has and the journal has not are gone: nothing may be built on that.
-fn check_not_ahead(sql: Position, journal: Position) -> Result<(), StartError> {
-    if sql > journal {
-        return Err(StartError::SqlAhead { sql, journal });
-    }
-    Ok(())
+/// An idle engine would notice damage only when it has something to write.
+fn fail_on_damage(journal: &View, engine: EngineLink) {
+    journal.on_damage(Box::new(move || engine.nudge()));
 }
 
 /// Where letters about orders go on. `None`: they are turned off, and what happens meanwhile will not be told either.
 async fn find_place(
     settings: &ServeSettings,
     database: &Database,
-    journal: &dyn Journal,
+    journal: &View,
     projected: Position,
 ) -> anyhow::Result<Option<Place>> {
     if !settings.order_letters {
         database.forget_notices().await?;
         return Ok(None);
     }
-    Ok(Some(Place::find(database, journal, projected).await?))
+    let place = Place::find(database, View::clone(journal), projected);
+    Ok(Some(place.await?))
 }
 
 /// Who follows the journal.
@@ -370,6 +370,11 @@ struct Followers<'a> {
 fn position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
     let progress = progress.clone();
     Box::new(move || progress.position())
+}
+
+fn durable_position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
+    let progress = progress.clone();
+    Box::new(move || progress.durable_position())
 }
 
 fn start_engine(
@@ -391,8 +396,9 @@ fn start_engine(
         options: settings.engine,
         reload: reload(database.clone()),
         projected: position_of(followers.projection),
+        projected_durably: durable_position_of(followers.projection),
         // Letters are behind SQL; without them SQL is the last.
-        followed: position_of(followers.notices.unwrap_or(followers.projection)),
+        followed: durable_position_of(followers.notices.unwrap_or(followers.projection)),
         on_failure: Box::new(move |error| {
             failure.send_replace(Some(error));
         }),
@@ -400,12 +406,22 @@ fn start_engine(
     Ok(engine)
 }
 
-fn lag(projection: &Projection) -> Lag {
-    let progress = projection.progress().clone();
-    Arc::new(move || ProjectionHealth {
+/// How far SQL and letters are behind the sale, for `/readyz` and `/metrics`.
+fn lag(projection: &Projection, notices: Option<&Notices>) -> Lag {
+    let projection = projection.progress().clone();
+    let notices = notices.map(|it| it.progress().clone());
+    Arc::new(move || Health {
+        projection: health_of(&projection),
+        notices: notices.as_ref().map(health_of),
+    })
+}
+
+fn health_of(progress: &Progress) -> FollowerHealth {
+    FollowerHealth {
         position: progress.position().get(),
         connected: !progress.is_away() && !progress.has_ended(),
-    })
+        problem: progress.problem(),
+    }
 }
 
 fn reload(database: Database) -> Reload {

@@ -11,8 +11,11 @@ use crate::accounts::{self, vault::Vault};
 use crate::actors::{self, LiveState, StartError};
 use crate::config::StoreSettings;
 use crate::domain::{Product, Timestamp};
-use crate::persistence::database::{self, Database, Loaded};
-use crate::persistence::journal::{FileJournal, Inspection, JournalReader, Position, RealDisk};
+use crate::persistence::database::{self, Database, FollowerName, Loaded};
+use crate::persistence::following::{Bookmark, Mismatch, ResumeError};
+use crate::persistence::journal::{
+    FileJournal, Inspection, JournalReader, OpenError, Position, RealDisk,
+};
 use crate::secrets::Secrets;
 use crate::startup;
 
@@ -29,7 +32,7 @@ struct Report {
     faults: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct JournalReport {
     first: u64,
     last: u64,
@@ -70,25 +73,24 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     let mut faults = database::verify_books(&database).await?;
     faults.extend(broken_log(settings, &database).await?);
     // First SQL, then the journal: beside a running server the journal is then never behind.
+    let bookmarks = bookmarks(&database).await?;
     let stored = database.load_live(Timestamp::ZERO).await?;
+    let position = stored.position;
     let path = startup::journal_dir(&settings.data_dir);
-    let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
+    let inspection = match FileJournal::inspect(&RealDisk::open(path)?) {
+        Ok(inspection) => inspection,
+        Err(damage @ (OpenError::Damaged { .. } | OpenError::UnsupportedVersion { .. })) => {
+            faults.push(damage.to_string());
+            let unread = JournalReport::default();
+            return Ok(Report::of(unread, position, &stored.into(), faults));
+        }
+        Err(error) => return Err(error.into()),
+    };
     database.close().await;
 
-    let position = stored.position;
-    if position > inspection.last {
-        faults.push(format!(
-            "the database is at record {position}, but the journal ends at {}: acknowledged records are missing",
-            inspection.last
-        ));
-        let journal = JournalReport::of(&inspection);
-        return Ok(Report::of(journal, position, &stored.into(), faults));
-    }
-    if inspection.first > position.next() {
-        faults.push(format!(
-            "the database is at record {position}, but the journal begins at {}: the records between are gone",
-            inspection.first
-        ));
+    let mismatches = mismatches(&bookmarks, &inspection)?;
+    if !mismatches.is_empty() {
+        faults.extend(mismatches);
         let journal = JournalReport::of(&inspection);
         return Ok(Report::of(journal, position, &stored.into(), faults));
     }
@@ -99,6 +101,39 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
         None => LiveState::from(stored),
     };
     Ok(Report::of(journal, position, &end, faults))
+}
+
+/// Where the rows and the letters stand in the journal.
+async fn bookmarks(database: &Database) -> anyhow::Result<Vec<(FollowerName, Bookmark)>> {
+    let mut bookmarks = Vec::new();
+    for follower in [FollowerName::Projection, FollowerName::Notices] {
+        if let Some(bookmark) = database.find_bookmark(follower).await? {
+            bookmarks.push((follower, bookmark));
+        }
+    }
+    Ok(bookmarks)
+}
+
+/// What a start would refuse. Letters can do without records that are gone.
+fn mismatches(
+    bookmarks: &[(FollowerName, Bookmark)],
+    inspection: &Inspection,
+) -> anyhow::Result<Vec<String>> {
+    let mut mismatches = Vec::new();
+    for (follower, bookmark) in bookmarks {
+        let checked = match &inspection.view {
+            Some(journal) => bookmark.checked(journal).map(drop),
+            None => bookmark.checked_against_nothing(),
+        };
+        match checked {
+            Err(ResumeError::Mismatch(Mismatch::RecordsGone { .. }))
+                if *follower == FollowerName::Notices => {}
+            Err(ResumeError::Mismatch(mismatch)) => mismatches.push(mismatch.to_string()),
+            other => other?,
+        }
+    }
+    mismatches.dedup();
+    Ok(mismatches)
 }
 
 /// The log of account events, if the key that sealed it is at hand: without one there is nothing to compare with.

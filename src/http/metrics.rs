@@ -103,7 +103,7 @@ impl Collector for Readings {
 
 impl Readings {
     fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let projection = (self.lag)();
+        let projection = (self.lag)().projection;
         let gauges = [
             (
                 "projection_position",
@@ -114,6 +114,11 @@ impl Readings {
                 "projection_connected",
                 "1 while SQL answers",
                 i64::from(projection.connected),
+            ),
+            (
+                "projection_fits",
+                "0 while SQL does not belong to the journal, or no longer follows it",
+                i64::from(projection.problem.is_none()),
             ),
             (
                 "journal_failed",

@@ -366,10 +366,11 @@ impl Stage {
             .await
             .expect("a database");
         database.migrate().await.expect("tables");
+        let view = journal.view();
+        let point = Projection::find(&database, &view).await.expect("a place");
         let live = database.load_live(Timestamp::ZERO).await.expect("read");
-        let reader = journal.reader(live.position).expect("a reader");
-        let projection =
-            Projection::start(reader, database.clone(), projection::PACE).expect("a projection");
+        let projection = Projection::start(view, point, database.clone(), projection::PACE)
+            .expect("a projection");
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
         let (notices, heard) = mpsc::channel(16);
@@ -393,6 +394,7 @@ impl Stage {
             },
             reload: reload(database.clone()),
             projected: projected(),
+            projected_durably: projected(),
             followed: projected(),
             on_failure: Box::new(|error| panic!("the engine failed: {error}")),
         })

@@ -75,6 +75,7 @@ pub(crate) struct EngineActor {
     rebuild: Rebuild,
     rebuilding: bool,
     projected: Projected,
+    projected_durably: Projected,
     followed: Projected,
     on_failure: OnFailure,
     limits: HostLimits,
@@ -88,6 +89,8 @@ pub(crate) struct EngineActor {
 #[derive(Debug, Default)]
 struct Upkeep {
     shard: usize,
+    /// How far SQL was.
+    projected: Position,
     /// Every change up to this instant is in SQL.
     projected_through: Timestamp,
     checkpoint: (Position, Timestamp),
@@ -101,6 +104,7 @@ pub(crate) struct HostParts {
     pub(crate) effect_sink: EffectSink,
     pub(crate) rebuild: Rebuild,
     pub(crate) projected: Projected,
+    pub(crate) projected_durably: Projected,
     pub(crate) followed: Projected,
     pub(crate) on_failure: OnFailure,
     pub(crate) limits: HostLimits,
@@ -138,6 +142,7 @@ impl EngineActor {
             rebuild: parts.rebuild,
             rebuilding: false,
             projected: parts.projected,
+            projected_durably: parts.projected_durably,
             followed: parts.followed,
             on_failure: parts.on_failure,
             limits: parts.limits,
@@ -466,7 +471,12 @@ impl EngineActor {
     fn upkeep(&mut self) {
         let now = self.now();
         let projected = (self.projected)();
-        self.journal.release_through(self.released(projected));
+        self.journal.release_through(self.released());
+        if projected < self.upkeep.projected {
+            // SQL lost what it had: nothing more is forgotten until it has it again.
+            self.upkeep.projected_through = Timestamp::ZERO;
+        }
+        self.upkeep.projected = projected;
         let (position, at) = self.upkeep.checkpoint;
         if projected >= position {
             self.upkeep.projected_through = at;
@@ -483,9 +493,11 @@ impl EngineActor {
         self.upkeep.shard = self.upkeep.shard.wrapping_add(1);
     }
 
-    /// Up to where nobody needs the journal any more. Whoever follows it behind SQL may hold it up by the same budget as SQL;
-    /// from then on it loses what is older than the retention, rather than that the disk fills and the sale ends.
-    fn released(&self, projected: Position) -> Position {
+    /// Up to where nobody needs the journal any more, not even after a power cut. Whoever follows it behind SQL may hold it up
+    /// by the same budget as SQL; from then on it loses what is older than the retention, rather than that the disk fills and
+    /// the sale ends.
+    fn released(&self) -> Position {
+        let projected = (self.projected_durably)();
         let followed = (self.followed)().min(projected);
         let kept = self.journal.bytes_after(followed);
         if kept > self.limits.journal_budget_bytes {

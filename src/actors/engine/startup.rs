@@ -81,7 +81,9 @@ pub struct EngineParts {
     pub reload: Reload,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
-    /// How far everybody has followed who needs the journal: SQL, and those behind it.
+    /// How far SQL has followed so that a power cut does not take it back.
+    pub projected_durably: Box<dyn Fn() -> Position + Send>,
+    /// The same of everybody who needs the journal: SQL, and those behind it.
     pub followed: Box<dyn Fn() -> Position + Send>,
     /// Called once if the engine stops for good.
     pub on_failure: Box<dyn Fn(EngineFailure) + Send>,
@@ -102,6 +104,10 @@ pub enum StartError {
          Acknowledged orders are missing from the journal; restore the journal that belongs to this database"
     )]
     SqlAhead { sql: Position, journal: Position },
+    #[error(
+        "the database went back to record {sql} while it was read; the records before {next} are missing"
+    )]
+    SqlWentBack { sql: Position, next: Position },
     #[error("record {position} of the journal cannot be read: {source}")]
     Codec {
         position: Position,
@@ -174,6 +180,7 @@ pub fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         effect_sink: effect_sink(payments),
         rebuild: rebuilder(parts.reload, limits),
         projected: parts.projected,
+        projected_durably: parts.projected_durably,
         followed: parts.followed,
         on_failure: parts.on_failure,
         limits: HostLimits {
@@ -241,6 +248,10 @@ fn replay(
 ) -> Result<Cell, StartError> {
     const RECORDS_AT_ONCE: usize = 10_000;
     let base = live.position;
+    if reader.position() > base {
+        let (sql, next) = (base, reader.position().next());
+        return Err(StartError::SqlWentBack { sql, next });
+    }
     let mut cell = Cell::restore(live.products, live.orders, limits);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.

@@ -70,6 +70,7 @@ pub use migrate::MigrateError;
 pub(crate) use notices::NoticeWriter;
 pub(crate) use orders::OrderRow;
 pub use pages::{OrderFilter, PAGE_ROWS_MAX};
+pub use position::FollowerName;
 pub use sessions::Session;
 pub use verify::{diff, verify_books};
 pub use wishlist::{PutWish, Wish};
