@@ -190,6 +190,7 @@ impl Service {
         let journal = open_journal(settings)?;
         let view = journal.view();
         let database = open_database(store).await?;
+        warn_of_lost_commits(&database).await;
         let resume = Projection::find(&database, &view).await?;
         let loaded = load(&database).await?;
         let place = find_place(settings, &database, &view, loaded.position).await?;
@@ -339,6 +340,18 @@ fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk
         "the journal is open"
     );
     Ok(journal)
+}
+
+/// The journal lets go of what the database has, so the database must not lose it.
+async fn warn_of_lost_commits(database: &Database) {
+    match database.durability_warnings().await {
+        Ok(warnings) => {
+            for warning in warnings {
+                tracing::warn!("the database: {warning}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the database does not say how it commits: {error}"),
+    }
 }
 
 /// An idle engine would notice damage only when it has something to write.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Caller, Key, Sale, Shop, Store, at_once, eventually, line, on_each_database, pause,
+    Call, Caller, Key, MariaDb, Sale, Shop, Store, at_once, calls, can_trace, eventually, line,
+    on_each_database, pause, traced,
 };
 
 on_each_database! {
@@ -275,6 +276,74 @@ fn tables_that_are_another_journals_while_it_serves_are_told(store: Store) {
     becomes_ready(&shop);
     holds(&shop, &lamp, 1);
     shop.catches_up();
+}
+
+// -- what may be let go ------------------------------------------------------------------------------------------
+
+/// The embedded database commits without waiting for the disk. A power cut would take its last commits back, and the
+/// journal must have them still.
+#[test]
+fn no_segment_goes_before_what_the_tables_have_of_it_is_on_the_disk() {
+    if !can_trace() {
+        return;
+    }
+    let mut shop = Shop::closed(Store::Sqlite, &["--journal-retention-mib", "0"]);
+    let trace = shop.scratch().join("trace");
+    let options = ["--decode-fds=path", "--trace=fdatasync,fsync,rename,unlink"];
+    let server = traced(&shop.serve_command(), &options, &trace);
+    shop.start_by(server);
+    let products: Vec<String> = (0..50)
+        .map(|_| shop.product(long_sale(1_000_000)))
+        .collect();
+    let lines: Vec<Value> = products.iter().map(|product| line(product, 1)).collect();
+    let second = shop.journal_dir().join("journal-0000000000000002.seg");
+    let mut was_there = false;
+    eventually("two segments are let go", || {
+        at_once(&shop.buyers(16), |buyer| {
+            for _ in 0..5 {
+                buyer.place(&lines).is(201);
+            }
+        });
+        was_there |= second.exists();
+        (was_there && !second.exists()).then_some(())
+    });
+    shop.stop();
+    let calls = calls(&trace);
+    let is_sync = |call: &&Call| call.text.starts_with("f") && call.text.contains("tables.db-wal>");
+    let syncs: Vec<_> = calls.iter().filter(is_sync).map(|it| &it.lines).collect();
+    for segment in 1..=2 {
+        let name = |number: u32| format!("journal-{number:016}.seg\"");
+        let moves_to = |call: &&Call| {
+            call.text.starts_with("rename(") && call.text.contains(&name(segment + 1))
+        };
+        let moves_away = |call: &&Call| {
+            let first = call.text.split(',').next().unwrap_or_default();
+            first.contains(&name(segment)) && !call.text.starts_with("f")
+        };
+        let closed = calls.iter().find(moves_to).expect("its closing").lines.end;
+        let gone = calls.iter().find(moves_away).expect("its end").lines.start;
+        assert!(
+            syncs.iter().any(|it| it.start > closed && it.end < gone),
+            "segment {segment} was closed at {closed} and let go at {gone}, the tables were synced at {syncs:?}"
+        );
+    }
+}
+
+/// What a server is set up to lose must be known before it is lost.
+#[test]
+fn a_database_server_that_commits_to_memory_is_told_of() {
+    let Some(database) = MariaDb::start() else {
+        return;
+    };
+    let mut shop = Shop::closed_at(database.database_url(), &[]);
+    shop.start();
+    shop.stop_and_hear(|said| assert!(!said.contains("innodb_flush_log"), "{said}"));
+    shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2");
+    shop.start();
+    shop.stop_and_hear(|said| {
+        let told = "innodb_flush_log_at_trx_commit is 2";
+        assert!(said.contains(told), "{said}");
+    });
 }
 
 // -- damage ------------------------------------------------------------------------------------------------------

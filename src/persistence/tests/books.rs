@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::shop::Shop;
 use super::store::{Store, execute, on_each_engine};
 use crate::domain::Timestamp;
 use crate::persistence::codec;
-use crate::persistence::database::{Database, FollowerName, diff, verify_books};
+use crate::persistence::database::{Database, Engine, FollowerName, diff, verify_books};
 use crate::persistence::following::{Bookmark, Mismatch, Options, Progress, ResumeError};
 use crate::persistence::journal::{Batch, Journal, JournalId, MemoryJournal, Position};
 use crate::persistence::projection::{PACE, Projection, ResumeProjectionError};
@@ -159,9 +161,10 @@ fn a_copy_that_went_its_own_way_is_refused() {
         append(&mut journal, &shop, 0, 100);
         let mut copy = journal.fork();
         append(&mut journal, &shop, 100, 160);
-        append(&mut copy, &shop, 120, 300);
-        // As long as SQL stands before the fork, nobody can know.
-        project(&copy.fork(), &store.database).await;
+        // The same records in other frames are another past too: nobody promised them in the same moment.
+        append(&mut copy, &shop, 100, 110);
+        append(&mut copy, &shop, 110, 280);
+        project(&copy, &store.database).await;
         let refused = mismatch(find(&journal, &store.database).await);
         assert_eq!(refused.code(), "database_ahead");
         append(&mut journal, &shop, 160, 330);
@@ -340,6 +343,43 @@ fn sql_that_becomes_another_journals_or_runs_ahead_is_not_written_to() {
         }
         projection.stop().expect("an end");
         check_equal(store, &prefix(&shop, 160)).await;
+    });
+}
+
+/// SQLite commits to memory, now and then to the disk. MySQL says that it commits to the disk each time.
+#[test]
+fn only_what_was_committed_to_the_disk_counts_as_durable() {
+    on_each_engine(async |store| {
+        let shop = Shop::after(208, 400);
+        let mut journal = MemoryJournal::with_id(9);
+        append(&mut journal, &shop, 0, 7);
+        let projection = start(&journal, &store.database).await;
+        let progress = projection.progress().clone();
+        let begun = Instant::now();
+        wait_for(&progress, Position::new(7)).await;
+        eventually("the first batch is durable", || {
+            progress.durable_position() == Position::new(7)
+        })
+        .await;
+        append(&mut journal, &shop, 7, 200);
+        wait_for(&progress, Position::new(200)).await;
+        let (engine, durable) = (store.database.engine(), progress.durable_position());
+        match engine {
+            Engine::Sqlite if begun.elapsed() < Duration::from_secs(4) => {
+                assert_eq!(durable, Position::new(7));
+            }
+            Engine::Sqlite => {}
+            // The last batch may be told as done a moment before it is told as durable.
+            Engine::MySql => assert!(durable >= Position::new(193), "{durable}"),
+        }
+        // What SQL has lost is not durable.
+        store.back_up().await;
+        let older =
+            "UPDATE followers SET position = 3, frame_checksum = NULL WHERE name = 'projection'";
+        execute(&store.address, older.to_owned()).await;
+        eventually("it notices", || progress.counters().went_back == 1).await;
+        assert!(progress.durable_position() <= progress.position());
+        projection.stop().ok();
     });
 }
 
