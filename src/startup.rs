@@ -16,7 +16,7 @@ use crate::accounts::vault::Vault;
 use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
     self, EngineFailure, EngineLink, EngineParts, LiveState, RecallOrders, Reload, RunningEngine,
-    StartError, StoredOrders,
+    StoredOrders,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
@@ -25,13 +25,13 @@ use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
 use crate::gateways::payment::{self, Payments, WebhookDoor};
-use crate::http::health::{Lag, ProjectionHealth};
+use crate::http::health::{FollowerHealth, Health, Lag};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::following::Progress;
-use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk};
+use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk, View};
 use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
@@ -75,7 +75,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             accounts: people.accounts.clone(),
             journeys: service.journeys.clone(),
             proxies: settings.proxies,
-            lag: lag(&service.projection),
+            lag: lag(&service.projection, service.notices.as_ref()),
             webhooks: service.webhooks.clone(),
         },
     )?;
@@ -193,12 +193,13 @@ impl Service {
         let store = &settings.store;
         create_data_dir(&store.data_dir)?;
         let journal = open_journal(settings)?;
+        let view = journal.view();
         let database = open_database(store).await?;
+        warn_of_lost_commits(&database).await;
+        let resume = Projection::find(&database, &view).await?;
         let loaded = load(&database).await?;
-        check_not_ahead(loaded.position, journal.position())?;
-        let place = find_place(settings, &database, &journal, loaded.position).await?;
-        let reader = journal.reader(loaded.position)?;
-        let journeys = Journeys::new(journal.readers(), database.clone());
+        let place = find_place(settings, &database, &view, loaded.position).await?;
+        let journeys = Journeys::new(View::clone(&view), database.clone());
         let projected = Progress::new(loaded.position);
         let secrets = PaymentSecrets::open(&store.secrets, settings.payments.provider)?;
         let payments = payment::open(&settings.payments, &store.data_dir, secrets)?;
@@ -216,8 +217,10 @@ impl Service {
             settings, journal, loaded, payments, &database, followers, failure,
         )
         .await?;
+        fail_on_damage(&view, engine.link());
         // Not before: the replay of the journal may ask SQL for more of what it was loaded from.
-        let projection = Projection::start(reader, projected, database.clone(), projection::PACE)?;
+        let projection =
+            Projection::start(view, resume, projected, database.clone(), projection::PACE)?;
         Ok(Self {
             engine,
             projection,
@@ -347,26 +350,36 @@ fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk
     Ok(journal)
 }
 
-/// Acknowledged records that SQL has and the journal has not are gone: nothing may be built on that.
-fn check_not_ahead(sql: Position, journal: Position) -> Result<(), StartError> {
-    if sql > journal {
-        return Err(StartError::SqlAhead { sql, journal });
+/// The journal lets go of what the database has, so the database must not lose it.
+async fn warn_of_lost_commits(database: &Database) {
+    match database.durability_warnings().await {
+        Ok(warnings) => {
+            for warning in warnings {
+                tracing::warn!("the database: {warning}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the database does not say how it commits: {error}"),
     }
-    Ok(())
+}
+
+/// An idle engine would notice damage only when it has something to write.
+fn fail_on_damage(journal: &View, engine: EngineLink) {
+    journal.on_damage(Box::new(move || engine.nudge()));
 }
 
 /// Where letters about orders go on. `None`: they are turned off, and what happens meanwhile will not be told either.
 async fn find_place(
     settings: &ServeSettings,
     database: &Database,
-    journal: &dyn Journal,
+    journal: &View,
     projected: Position,
 ) -> anyhow::Result<Option<Place>> {
     if !settings.order_letters {
         database.forget_notices().await?;
         return Ok(None);
     }
-    Ok(Some(Place::find(database, journal, projected).await?))
+    let place = Place::find(database, View::clone(journal), projected);
+    Ok(Some(place.await?))
 }
 
 /// Who follows the journal.
@@ -378,6 +391,11 @@ struct Followers<'a> {
 fn position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
     let progress = progress.clone();
     Box::new(move || progress.position())
+}
+
+fn durable_position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> {
+    let progress = progress.clone();
+    Box::new(move || progress.durable_position())
 }
 
 async fn start_engine(
@@ -400,8 +418,9 @@ async fn start_engine(
         reload: reload(database.clone()),
         recall: recall(database.clone()),
         projected: position_of(followers.projection),
+        projected_durably: durable_position_of(followers.projection),
         // Letters are behind SQL; without them SQL is the last.
-        followed: position_of(followers.notices.unwrap_or(followers.projection)),
+        followed: durable_position_of(followers.notices.unwrap_or(followers.projection)),
         on_failure: Box::new(move |error| {
             failure.send_replace(Some(error));
         }),
@@ -409,12 +428,22 @@ async fn start_engine(
     Ok(engine.await?)
 }
 
-fn lag(projection: &Projection) -> Lag {
-    let progress = projection.progress().clone();
-    Arc::new(move || ProjectionHealth {
+/// How far SQL and letters are behind the sale, for `/readyz` and `/metrics`.
+fn lag(projection: &Projection, notices: Option<&Notices>) -> Lag {
+    let projection = projection.progress().clone();
+    let notices = notices.map(|it| it.progress().clone());
+    Arc::new(move || Health {
+        projection: health_of(&projection),
+        notices: notices.as_ref().map(health_of),
+    })
+}
+
+fn health_of(progress: &Progress) -> FollowerHealth {
+    FollowerHealth {
         position: progress.position().get(),
         connected: !progress.is_away() && !progress.has_ended(),
-    })
+        problem: progress.problem(),
+    }
 }
 
 fn reload(database: Database) -> Reload {

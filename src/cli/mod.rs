@@ -12,14 +12,18 @@ use clap::{Parser, Subcommand};
 
 use crate::actors::{EngineFailure, ReplayError, StartError};
 use crate::config::{ServeOptions, ServeSettings, StoreOptions, StoreSettings};
-use crate::persistence::journal::OpenError;
+use crate::notices::PlaceError;
+use crate::persistence::following::{Mismatch, ResumeError};
+use crate::persistence::journal::{OpenError, ReadError};
+use crate::persistence::projection::ResumeProjectionError;
 use crate::startup;
 use crate::telemetry;
 
 /// A reservation engine for flash sales.
 ///
 /// Exit codes: 0 done; 1 a fault; 2 wrong use; 3 refused to start, the journal is damaged; 4 the journal failed while
-/// running; 5 the data directory is in use by another process.
+/// running; 5 the data directory is in use by another process; 6 refused to start, the journal and the database do not
+/// belong together.
 #[derive(Debug, Parser)]
 #[command(name = "layby", version, max_term_width = 100)]
 struct Cli {
@@ -151,8 +155,18 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     const DAMAGED: u8 = 3;
     const JOURNAL_FAILED: u8 = 4;
     const IN_USE: u8 = 5;
+    const NOT_TOGETHER: u8 = 6;
     if let Some(EngineFailure::Journal(_)) = error.downcast_ref() {
         return ExitCode::from(JOURNAL_FAILED);
+    }
+    match resume_error(error) {
+        // The end of the journal is missing, or a piece of it.
+        Some(
+            ResumeError::Mismatch(Mismatch::Ahead { .. })
+            | ResumeError::Read(ReadError::Damaged { .. }),
+        ) => return ExitCode::from(DAMAGED),
+        Some(ResumeError::Mismatch(_)) => return ExitCode::from(NOT_TOGETHER),
+        Some(ResumeError::Read(_)) | None => {}
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(OpenError::Damaged { .. }), _)
@@ -160,8 +174,19 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             _,
             Some(StartError::Replay(ReplayError::Impossible { .. } | ReplayError::Codec { .. })),
         ) => ExitCode::from(DAMAGED),
-        (_, Some(StartError::SqlAhead { .. })) => ExitCode::from(DAMAGED),
+        (_, Some(StartError::SqlAhead { .. } | StartError::Read(ReadError::Damaged { .. }))) => {
+            ExitCode::from(DAMAGED)
+        }
         (Some(OpenError::InUse { .. }), _) => ExitCode::from(IN_USE),
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// Why a follower of the journal has no place in it.
+fn resume_error(error: &anyhow::Error) -> Option<&ResumeError> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ResumeProjectionError::Resume(error)), _) => Some(error),
+        (_, Some(PlaceError::Resume(error))) => Some(error),
+        _ => None,
     }
 }

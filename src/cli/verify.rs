@@ -13,8 +13,11 @@ use crate::accounts::{self, vault::Vault};
 use crate::actors::{self, LiveState, ReplayError, StoredOrders};
 use crate::config::StoreSettings;
 use crate::domain::{Product, Timestamp};
-use crate::persistence::database::{self, Database, Loaded};
-use crate::persistence::journal::{FileJournal, Inspection, JournalReader, Position, RealDisk};
+use crate::persistence::database::{self, Database, FollowerName, Loaded};
+use crate::persistence::following::{Bookmark, Mismatch, ResumeError};
+use crate::persistence::journal::{
+    FileJournal, Inspection, JournalReader, OpenError, Position, RealDisk,
+};
 use crate::secrets::Secrets;
 use crate::startup;
 
@@ -31,7 +34,7 @@ struct Report {
     faults: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct JournalReport {
     first: u64,
     last: u64,
@@ -72,25 +75,24 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     let mut faults = database::verify_books(&database).await?;
     faults.extend(broken_log(settings, &database).await?);
     // First SQL, then the journal: beside a running server the journal is then never behind.
+    let bookmarks = bookmarks(&database).await?;
     let stored = database.load_live(Timestamp::ZERO).await?;
-    let path = startup::journal_dir(&settings.data_dir);
-    let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
-
     let position = stored.position;
-    if position > inspection.last {
-        faults.push(format!(
-            "the database is at record {position}, but the journal ends at {}: acknowledged records are missing",
-            inspection.last
-        ));
-        database.close().await;
-        let journal = JournalReport::of(&inspection);
-        return Ok(Report::of(journal, position, &stored.into(), faults));
-    }
-    if inspection.first > position.next() {
-        faults.push(format!(
-            "the database is at record {position}, but the journal begins at {}: the records between are gone",
-            inspection.first
-        ));
+    let path = startup::journal_dir(&settings.data_dir);
+    let inspection = match FileJournal::inspect(&RealDisk::open(path)?) {
+        Ok(inspection) => inspection,
+        Err(damage @ (OpenError::Damaged { .. } | OpenError::UnsupportedVersion { .. })) => {
+            faults.push(damage.to_string());
+            database.close().await;
+            let unread = JournalReport::default();
+            return Ok(Report::of(unread, position, &stored.into(), faults));
+        }
+        Err(error) => return Err(error.into()),
+    };
+
+    let mismatches = mismatches(&bookmarks, &inspection)?;
+    if !mismatches.is_empty() {
+        faults.extend(mismatches);
         database.close().await;
         let journal = JournalReport::of(&inspection);
         return Ok(Report::of(journal, position, &stored.into(), faults));
@@ -104,6 +106,39 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     faults.extend(rehearse_start(settings, &database).await?);
     database.close().await;
     Ok(Report::of(journal, position, &end, faults))
+}
+
+/// Where the rows and the letters stand in the journal.
+async fn bookmarks(database: &Database) -> anyhow::Result<Vec<(FollowerName, Bookmark)>> {
+    let mut bookmarks = Vec::new();
+    for follower in [FollowerName::Projection, FollowerName::Notices] {
+        if let Some(bookmark) = database.find_bookmark(follower).await? {
+            bookmarks.push((follower, bookmark));
+        }
+    }
+    Ok(bookmarks)
+}
+
+/// What a start would refuse. Letters can do without records that are gone.
+fn mismatches(
+    bookmarks: &[(FollowerName, Bookmark)],
+    inspection: &Inspection,
+) -> anyhow::Result<Vec<String>> {
+    let mut mismatches = Vec::new();
+    for (follower, bookmark) in bookmarks {
+        let checked = match &inspection.view {
+            Some(journal) => bookmark.checked(journal).map(drop),
+            None => bookmark.checked_against_nothing(),
+        };
+        match checked {
+            Err(ResumeError::Mismatch(Mismatch::RecordsGone { .. }))
+                if *follower == FollowerName::Notices => {}
+            Err(ResumeError::Mismatch(mismatch)) => mismatches.push(mismatch.to_string()),
+            other => other?,
+        }
+    }
+    mismatches.dedup();
+    Ok(mismatches)
 }
 
 /// The log of account events, if the key that sealed it is at hand: without one there is nothing to compare with.

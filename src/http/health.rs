@@ -10,23 +10,37 @@ use utoipa::ToSchema;
 use crate::actors::Engine;
 use crate::clock::WallClock;
 
-/// How far SQL has followed; shared with the projection.
-pub(crate) type Lag = Arc<dyn Fn() -> ProjectionHealth + Send + Sync>;
+/// How far SQL has followed; shared with those who follow.
+pub(crate) type Lag = Arc<dyn Fn() -> Health + Send + Sync>;
+
+/// Everybody who follows the journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Health {
+    pub(crate) projection: FollowerHealth,
+    /// `None`: letters about orders are turned off.
+    pub(crate) notices: Option<FollowerHealth>,
+}
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(crate) struct ProjectionHealth {
+pub(crate) struct FollowerHealth {
     /// Records of the journal that SQL has.
     pub(crate) position: u64,
     /// The database answered the last time it was asked.
     pub(crate) connected: bool,
+    /// Why it does not follow and will not by itself: `other_journal`, `other_past`, `database_ahead`, `records_gone` or `ended`.
+    pub(crate) problem: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// `ready`, `degraded` (sells, but SQL is behind) or `failed`.
+    /// `ready`; `degraded`: sells, but SQL is behind; `not_ready`: sells, but somebody has to put the database right, see `problem`;
+    /// `failed`.
     status: &'static str,
     journal: &'static str,
-    projection: ProjectionHealth,
+    /// The rows in SQL.
+    projection: FollowerHealth,
+    /// Letters about orders, unless they are turned off.
+    notices: Option<FollowerHealth>,
     clock: ClockHealth,
     actor_crashes: u64,
 }
@@ -46,6 +60,19 @@ impl From<WallClock> for ClockHealth {
             offset_ms: clock.offset_us / 1_000,
             in_step: clock.is_in_step,
         }
+    }
+}
+
+impl Health {
+    /// The rows are what the shop is read from. Letters that have ended are missed by their readers, not by buyers at the
+    /// till; letters that do not fit the journal say that the database does not.
+    fn needs_a_person(&self) -> bool {
+        let letters = self.notices.and_then(|it| it.problem);
+        self.projection.problem.is_some() || letters.is_some_and(|problem| problem != "ended")
+    }
+
+    fn is_connected(&self) -> bool {
+        self.projection.connected && self.notices.is_none_or(|it| it.connected)
     }
 }
 
@@ -69,33 +96,35 @@ pub(crate) async fn healthz() -> impl Responder {
     Json(serde_json::json!({"status": "ok"}))
 }
 
-/// Orders can be taken. 503 once the journal has failed.
+/// Orders can be taken, and will be found again. 503 once the journal has failed, or when the database does not belong to it.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
 )]
 pub(crate) async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
-    let projection = lag();
+    let health = lag();
     let link = engine.link();
     let failed = link.has_failed();
+    let status = match failed {
+        true => "failed",
+        false if health.needs_a_person() => "not_ready",
+        false if health.is_connected() => "ready",
+        false => "degraded",
+    };
     let readiness = Readiness {
-        status: match (failed, projection.connected) {
-            (true, _) => "failed",
-            (false, true) => "ready",
-            (false, false) => "degraded",
-        },
+        status,
         journal: if failed { "failed" } else { "ok" },
-        projection,
+        projection: health.projection,
+        notices: health.notices,
         clock: link.wall_clock().into(),
         actor_crashes: link
             .counters()
             .actor_crashes
             .load(std::sync::atomic::Ordering::Relaxed),
     };
-    let mut response = if failed {
-        HttpResponse::ServiceUnavailable()
-    } else {
-        HttpResponse::Ok()
+    let mut response = match status {
+        "ready" | "degraded" => HttpResponse::Ok(),
+        _ => HttpResponse::ServiceUnavailable(),
     };
     response.json(readiness)
 }

@@ -138,7 +138,7 @@ impl Readings {
     }
 
     fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let projection = (self.lag)();
+        let projection = (self.lag)().projection;
         let payments = &self.engine.counters().payments;
         let load = |count: &AtomicU64| gauge(count.load(Ordering::Relaxed));
         let oldest = payments.oldest_charge_age(self.engine.now());
@@ -180,6 +180,11 @@ impl Readings {
                 "projection_connected",
                 "1 while SQL answers",
                 i64::from(projection.connected),
+            ),
+            (
+                "projection_fits",
+                "0 while SQL does not belong to the journal, or no longer follows it",
+                i64::from(projection.problem.is_none()),
             ),
             (
                 "journal_failed",

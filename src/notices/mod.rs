@@ -33,9 +33,9 @@ use crate::accounts::vault::Vault;
 use crate::calendar::ShopCalendar;
 use crate::clock::Clock;
 use crate::mail::CarrierHandle;
-use crate::persistence::database::{Database, Error};
-use crate::persistence::following::{self, Follower, Options, Progress};
-use crate::persistence::journal::{Journal, JournalReader, Position, ReadError};
+use crate::persistence::database::{Database, Error, FollowerName};
+use crate::persistence::following::{self, Follower, Options, Progress, ResumeError, ResumePoint};
+use crate::persistence::journal::{Position, View};
 
 pub use teller::TellError;
 use teller::Teller;
@@ -76,7 +76,8 @@ impl NoticesParts {
 /// Where letters go on: found before the journal belongs to the engine, used once the keys of accounts are there. From the
 /// first moment on the journal keeps what lies behind it.
 pub struct Place {
-    reader: Box<dyn JournalReader>,
+    journal: View,
+    point: ResumePoint,
     progress: Progress,
 }
 
@@ -85,8 +86,8 @@ pub struct Place {
 pub enum PlaceError {
     #[error(transparent)]
     Database(#[from] Error),
-    #[error(transparent)]
-    Journal(#[from] ReadError),
+    #[error("letters about orders cannot go on: {0}")]
+    Resume(#[from] ResumeError),
 }
 
 impl Place {
@@ -94,25 +95,29 @@ impl Place {
     /// not told.
     pub async fn find(
         database: &Database,
-        journal: &dyn Journal,
+        journal: View,
         projected: Position,
     ) -> Result<Self, PlaceError> {
-        let position = database.begin_notices(projected).await?;
-        let progress = Progress::new(position);
-        let reader = match journal.reader(position) {
-            Err(ReadError::Released { first, .. }) => {
-                let before_first = Position::new(first.get().saturating_sub(1));
-                let skipped = before_first.get().saturating_sub(position.get());
-                progress.skip_to(before_first, skipped);
-                tracing::warn!(
-                    skipped,
-                    "the journal has let go {skipped} records of which no letters were written; letters go on with record {first}"
-                );
-                journal.reader(before_first)?
-            }
-            other => other?,
-        };
-        Ok(Self { reader, progress })
+        let stored = database.begin_notices(projected).await?;
+        let mut point = ResumePoint::find_or_skip(stored, &journal)?;
+        if point.bookmark != stored {
+            database.bind(FollowerName::Notices, point.bookmark).await?;
+            point.stored = point.bookmark;
+        }
+        let progress = Progress::new(stored.position);
+        let (skipped, before_first) = (point.skipped, point.reader.position());
+        if skipped > 0 {
+            progress.skip_to(before_first, skipped);
+            tracing::warn!(
+                skipped,
+                "the journal has let go {skipped} records of which no letters were written; letters go on after record {before_first}"
+            );
+        }
+        Ok(Self {
+            journal,
+            point,
+            progress,
+        })
     }
 
     pub fn progress(&self) -> &Progress {
@@ -132,7 +137,12 @@ pub struct Notices(Follower<TellError>);
 
 impl Notices {
     pub fn start(place: Place, parts: NoticesParts, pace: Options) -> Result<Self, StopReason> {
-        Follower::start(place.reader, place.progress, Teller::new(parts), pace).map(Self)
+        let Place {
+            journal,
+            point,
+            progress,
+        } = place;
+        Follower::start(journal, point, progress, Teller::new(parts), pace).map(Self)
     }
 
     pub fn progress(&self) -> &Progress {

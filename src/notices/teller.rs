@@ -11,7 +11,7 @@ use super::letters::{Draft, Facts};
 use crate::accounts::{self, Life};
 use crate::domain::{BuyerId, IdMap, Line, OrderId, ProductId, Timestamp};
 use crate::persistence::database::{Error, NewLetter, NoticeWriter};
-use crate::persistence::following::{Batch, Follow, FollowError};
+use crate::persistence::following::{Batch, Bookmark, Follow, FollowError};
 use crate::persistence::journal::Position;
 
 /// Letters in one transaction, about. While it lasts, SQLite takes no other writer.
@@ -27,7 +27,10 @@ pub enum TellError {
     )]
     OutboxFull { waiting: u64 },
     /// Somebody else moves the position too.
-    #[error("letters are no longer written up to {expected}: another process writes them too")]
+    #[error(
+        "letters are no longer written up to {expected} of this journal: the database went back, or another process writes \
+         them too"
+    )]
     Moved { expected: Position },
     /// The end of the transaction is not known.
     #[error("no answer within {after:?}")]
@@ -60,13 +63,21 @@ pub(super) struct Teller {
 
 struct Desk {
     writer: NoticeWriter,
-    /// The last record of which letters are written.
-    position: Position,
+    /// Up to where letters are written.
+    stored: Bookmark,
 }
 
 impl Teller {
     pub(super) fn new(parts: NoticesParts) -> Self {
         Self { parts, desk: None }
+    }
+
+    async fn desk(&mut self) -> Result<(&mut Desk, &NoticesParts), TellError> {
+        let desk = match &mut self.desk {
+            Some(desk) => desk,
+            none => none.insert(Desk::open(&self.parts).await?),
+        };
+        Ok((desk, &self.parts))
     }
 }
 
@@ -81,12 +92,27 @@ impl Follow for Teller {
         self.parts.projected.position()
     }
 
-    async fn apply(&mut self, batch: &Batch) -> Result<(), TellError> {
-        let desk = match &mut self.desk {
-            Some(desk) => desk,
-            None => self.desk.insert(Desk::open(&self.parts).await?),
-        };
-        desk.tell(&self.parts, batch).await
+    async fn bookmark(&mut self) -> Result<Bookmark, TellError> {
+        let (desk, _) = self.desk().await?;
+        desk.stored = desk.writer.bookmark().await?;
+        Ok(desk.stored)
+    }
+
+    async fn bind(&mut self, bookmark: Bookmark) -> Result<(), TellError> {
+        let (desk, _) = self.desk().await?;
+        desk.writer.bind(bookmark).await?;
+        desk.stored = bookmark;
+        Ok(())
+    }
+
+    fn always_commits_durably(&self) -> bool {
+        self.parts.database.engine().always_commits_durably()
+    }
+
+    async fn apply(&mut self, batch: &Batch, durably: bool) -> Result<(), TellError> {
+        let (desk, parts) = self.desk().await?;
+        desk.writer.commit_durably(durably).await?;
+        desk.tell(parts, batch).await
     }
 
     async fn rest(&mut self) -> Result<(), TellError> {
@@ -101,17 +127,16 @@ impl Follow for Teller {
 impl Desk {
     async fn open(parts: &NoticesParts) -> Result<Self, TellError> {
         let mut writer = NoticeWriter::open(&parts.database).await?;
-        let position = writer.position().await?;
-        Ok(Self { writer, position })
+        let stored = writer.bookmark().await?;
+        Ok(Self { writer, stored })
     }
 
     async fn tell(&mut self, parts: &NoticesParts, batch: &Batch) -> Result<(), TellError> {
-        let told = batch.partition_point(|(position, _)| *position <= self.position);
-        let batch = batch.get(told..).unwrap_or_default();
-        let Some((last, _)) = batch.last() else {
+        let untold = batch.after(self.stored.position);
+        let Some((last, _)) = untold.last() else {
             return Ok(());
         };
-        let tales = Tales::of(batch);
+        let tales = Tales::of(untold);
         let facts = self.facts(&tales).await?;
         let now = parts.clock.now();
         let drafts = facts.letters(&tales, &parts.calendar, now);
@@ -120,7 +145,7 @@ impl Desk {
             let part = take_part(&mut drafts);
             let through = drafts.peek().map_or(*last, |next| before(next.position));
             let letters = seal_all(parts, &facts, part, now);
-            self.write(parts, through, &letters).await?;
+            self.write(parts, batch.bookmark(through), &letters).await?;
             if drafts.peek().is_none() {
                 return Ok(());
             }
@@ -130,7 +155,7 @@ impl Desk {
     async fn write(
         &mut self,
         parts: &NoticesParts,
-        through: Position,
+        through: Bookmark,
         letters: &[NewLetter],
     ) -> Result<(), TellError> {
         if !letters.is_empty() {
@@ -139,11 +164,11 @@ impl Desk {
                 return Err(TellError::OutboxFull { waiting });
             }
         }
-        let expected = self.position;
-        if !self.writer.tell(expected, through, letters).await? {
+        if !self.writer.tell(self.stored, through, letters).await? {
+            let expected = self.stored.position;
             return Err(TellError::Moved { expected });
         }
-        self.position = through;
+        self.stored = through;
         if !letters.is_empty() {
             parts.carrier.ring();
         }

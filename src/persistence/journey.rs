@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::acts;
 use super::codec::{self, CodecError};
 use super::database::{self, Database};
-use super::journal::{JournalReader, Position, ReadError, Readers, Records};
+use super::journal::{JournalReader, Position, ReadError, Records, View};
 use crate::domain::{
     AdminMark, Bucket, Event, Order, OrderId, Posting, ProductChange, ProductId, Stock, Timestamp,
 };
@@ -26,7 +26,7 @@ const TRIES_MAX: u32 = 3;
 /// Reads journeys; cheap to clone.
 #[derive(Clone)]
 pub struct Journeys {
-    readers: Readers,
+    journal: View,
     database: Database,
     permits: Arc<Semaphore>,
 }
@@ -142,9 +142,9 @@ impl Units {
 }
 
 impl Journeys {
-    pub fn new(readers: Readers, database: Database) -> Self {
+    pub fn new(journal: View, database: Database) -> Self {
         Self {
-            readers,
+            journal,
             database,
             permits: Arc::new(Semaphore::new(AT_ONCE_MAX)),
         }
@@ -153,8 +153,8 @@ impl Journeys {
     /// Every record about the order.
     pub async fn of_order(&self, order: &Order) -> Result<Journey<Step>, Refusal> {
         let (id, placed) = (order.id, order.sequence);
-        let readers = Arc::clone(&self.readers);
-        self.read(move || again_if_released(|| order_journey(&readers, id, placed)))
+        let journal = Arc::clone(&self.journal);
+        self.read(move || again_if_released(|| order_journey(&journal, id, placed)))
             .await
     }
 
@@ -165,7 +165,7 @@ impl Journeys {
         after: u64,
         limit: usize,
     ) -> Result<Journey<Movement>, Refusal> {
-        let readers = Arc::clone(&self.readers);
+        let journal = Arc::clone(&self.journal);
         let wanted = Wanted {
             product,
             after,
@@ -173,7 +173,7 @@ impl Journeys {
         };
         // Before the journal is read, which then has everything that SQL stands for.
         let known = self.database.stock_at(product).await?;
-        self.read(move || again_if_released(|| product_journey(&readers, wanted, known)))
+        self.read(move || again_if_released(|| product_journey(&journal, wanted, known)))
             .await
     }
 
@@ -204,11 +204,11 @@ fn again_if_released<T>(read: impl Fn() -> Result<T, Refusal>) -> Result<T, Refu
     read()
 }
 
-fn order_journey(readers: &Readers, id: OrderId, placed: u64) -> Result<Journey<Step>, Refusal> {
-    let mut reader = open(readers, Position::new(placed.saturating_sub(1)))?;
+fn order_journey(journal: &View, id: OrderId, placed: u64) -> Result<Journey<Step>, Refusal> {
+    let mut reader = open(journal, Position::new(placed.saturating_sub(1)))?;
     let from_position = reader.position().get().saturating_add(1);
     let mut steps = Vec::new();
-    walk(reader.as_mut(), id.get(), |step, event| {
+    walk(journal, reader.as_mut(), id.get(), |step, event| {
         if is_about(event, id) {
             steps.push(step);
         }
@@ -241,33 +241,38 @@ struct Wanted {
 /// Counts from nothing if the journal reaches back that far. Else what was there before is what SQL has at its position,
 /// less what moved until then.
 fn product_journey(
-    readers: &Readers,
+    journal: &View,
     wanted: Wanted,
     known: Option<(Position, Stock)>,
 ) -> Result<Journey<Movement>, Refusal> {
-    let mut reader = open(readers, Position::ZERO)?;
+    let mut reader = open(journal, Position::ZERO)?;
     let from_position = reader.position().get().saturating_add(1);
     let mut complete = from_position <= 1;
     let counted_through = known.map_or(0, |(position, _)| position.get());
     let (mut units, mut until_known) = (Units::default(), Units::default());
     let mut steps = Vec::new();
-    walk(reader.as_mut(), wanted.product.get(), |mut step, event| {
-        complete = complete || begins(event, wanted.product);
-        step.postings.retain(|it| it.product == wanted.product);
-        if step.postings.is_empty() {
-            return true;
-        }
-        step.postings.iter().for_each(|it| units.post(it));
-        let position = step.position;
-        if position <= counted_through {
-            until_known = units;
-        }
-        if position > wanted.after && steps.len() <= wanted.limit {
-            steps.push(Movement { step, units });
-        }
-        // Beyond the page only what tells where it all began is of interest.
-        steps.len() <= wanted.limit || (!complete && position <= counted_through)
-    })?;
+    walk(
+        journal,
+        reader.as_mut(),
+        wanted.product.get(),
+        |mut step, event| {
+            complete = complete || begins(event, wanted.product);
+            step.postings.retain(|it| it.product == wanted.product);
+            if step.postings.is_empty() {
+                return true;
+            }
+            step.postings.iter().for_each(|it| units.post(it));
+            let position = step.position;
+            if position <= counted_through {
+                until_known = units;
+            }
+            if position > wanted.after && steps.len() <= wanted.limit {
+                steps.push(Movement { step, units });
+            }
+            // Beyond the page only what tells where it all began is of interest.
+            steps.len() <= wanted.limit || (!complete && position <= counted_through)
+        },
+    )?;
     let before = match known {
         Some((_, stock)) if !complete => Units::of(&stock).minus(until_known),
         _ => Units::default(),
@@ -294,11 +299,11 @@ fn begins(event: &Event, id: ProductId) -> bool {
 }
 
 /// A reader after `after`, or after what is no longer kept.
-fn open(readers: &Readers, after: Position) -> Result<Box<dyn JournalReader>, Refusal> {
-    match readers(after) {
+fn open(journal: &View, after: Position) -> Result<Box<dyn JournalReader>, Refusal> {
+    match journal.reader(after) {
         Err(ReadError::Released { first, .. }) => {
             let before_first = first.get().saturating_sub(1);
-            Ok(readers(Position::new(before_first))?)
+            Ok(journal.reader(Position::new(before_first))?)
         }
         other => Ok(other?),
     }
@@ -306,6 +311,7 @@ fn open(readers: &Readers, after: Position) -> Result<Box<dyn JournalReader>, Re
 
 /// Shows every record with the id in it, until it is told to stop.
 fn walk(
+    journal: &View,
     reader: &mut dyn JournalReader,
     id: u128,
     mut show: impl FnMut(Step, &Event) -> bool,
@@ -314,8 +320,11 @@ fn walk(
     while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
         let wanted = records.iter().filter(|(_, it)| codec::mentions(it, id));
         for (position, record) in wanted {
-            let event =
-                codec::decode(record).map_err(|source| Refusal::Codec { position, source })?;
+            let event = codec::decode(record).map_err(|source| {
+                let unreadable = Refusal::Codec { position, source };
+                journal.report_damage(&unreadable.to_string());
+                unreadable
+            })?;
             if !show(Step::of(position, &event), &event) {
                 return Ok(());
             }

@@ -126,6 +126,38 @@ fn text_of(value: &Value) -> &str {
 }
 
 #[test]
+fn a_database_that_comes_back_from_an_old_backup_is_brought_up_again() {
+    let Some((mut database, mut shop)) = open() else {
+        return;
+    };
+    let lamp = shop.product(Sale::of(100));
+    let alice = shop.buyer();
+    let order = alice.hold(&lamp, 1);
+    shop.catches_up();
+    database.back_up();
+    is_ready(&shop);
+    let (bob, carol) = (shop.buyer(), shop.buyer());
+    let paid = bob.hold(&lamp, 1);
+    bob.pay(&paid, "card").is(201);
+    alice.cancel(&order).is(200);
+    shop.catches_up();
+    database.restore();
+    eventually("it went back and forth again", || {
+        let warned = |it: &String| it.contains("SQL went back");
+        shop.process().stderr.all().iter().any(warned).then_some(())
+    });
+    is_ready(&shop);
+    let held = carol.hold(&lamp, 1);
+    shop.catches_up();
+    assert_eq!(listed(&shop), 3);
+    shop.kill_and_start();
+    assert_eq!(alice.at(shop.url()).state(&order), "cancelled");
+    assert_eq!(bob.at(shop.url()).state(&paid), "paid");
+    assert_eq!(carol.at(shop.url()).state(&held), "held");
+    assert_eq!(shop.units(&lamp), (98, 1, 1));
+}
+
+#[test]
 fn told_to_stop_while_the_database_is_dead_it_ends_in_order() {
     let Some((mut database, mut shop)) = open() else {
         return;

@@ -26,7 +26,7 @@ use layby::persistence::database::{self, Database};
 use layby::persistence::following::Progress;
 use layby::persistence::journal::{
     Batch, FileJournal, Journal, JournalError, JournalReader, Options, Position, ReadError,
-    RealDisk,
+    RealDisk, View,
 };
 use layby::persistence::projection::{self, Projection};
 use parking_lot::Mutex;
@@ -435,6 +435,10 @@ impl Journal for FailingJournal {
         self.inner.bytes_after(position)
     }
 
+    fn view(&self) -> View {
+        self.inner.view()
+    }
+
     fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
         self.inner.reader(after)
     }
@@ -517,8 +521,9 @@ impl Stage {
             .await
             .expect("a database");
         database.migrate().await.expect("tables");
+        let view = journal.view();
+        let point = Projection::find(&database, &view).await.expect("a place");
         let live = database.load_live(Timestamp::ZERO).await.expect("read");
-        let reader = journal.reader(live.position).expect("a reader");
         let progress = Progress::new(live.position);
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
@@ -546,6 +551,7 @@ impl Stage {
             reload: reload(database.clone()),
             recall: recall(database.clone()),
             projected: projected(),
+            projected_durably: projected(),
             followed: projected(),
             on_failure: Box::new(move |error| {
                 let is_meant = is_meant.load(Ordering::SeqCst);
@@ -554,8 +560,9 @@ impl Stage {
         })
         .await
         .expect("an engine");
-        let projection = Projection::start(reader, progress, database.clone(), projection::PACE)
-            .expect("a projection");
+        let projection =
+            Projection::start(view, point, progress, database.clone(), projection::PACE)
+                .expect("a projection");
         let engine = running.link().connect();
         Self {
             running,

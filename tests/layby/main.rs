@@ -16,6 +16,7 @@ mod support;
 mod accounts;
 mod admin;
 mod bad_input;
+mod bound_books;
 mod cli;
 mod contract;
 mod crash;

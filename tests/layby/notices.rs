@@ -78,7 +78,8 @@ fn wait_for(post: &MailServer, email: &str, order: &Value, subject: &str) -> Rec
 fn all_is_told(shop: &Shop) {
     eventually("all letters are written and sent", || {
         let last = shop.prove_books()["journal"]["last"].to_string();
-        let written = shop.rows("SELECT position FROM notices") == [[last]];
+        let written =
+            shop.rows("SELECT position FROM followers WHERE name = 'notices'") == [[last]];
         let waiting = shop.rows(
             "SELECT (SELECT COUNT(*) FROM order_outbox) + (SELECT COUNT(*) FROM mail_outbox)",
         );

@@ -39,7 +39,9 @@ pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     /// How far SQL has followed the journal.
     pub(crate) projected: Position,
-    /// How far everybody has followed it who needs it.
+    /// The same, so that a power cut does not take it back.
+    pub(crate) projected_durably: Position,
+    /// How far everybody has followed it for good who needs it.
     pub(crate) followed: Position,
 }
 
@@ -94,6 +96,8 @@ pub(crate) struct Core {
 /// How far memory may forget.
 #[derive(Debug, Default)]
 struct Upkeep {
+    /// Where SQL stood the last time.
+    projected: Position,
     /// Every change up to this instant is in SQL, which stands at that record or behind it.
     projected_through: (Timestamp, Position),
     /// The next such pair, once SQL has come that far.
@@ -380,9 +384,15 @@ impl Core {
     pub(crate) fn upkeep(&mut self, moment: Moment) {
         self.journal.release_through(self.released(moment));
         let Upkeep {
+            projected,
             projected_through,
             checkpoint,
         } = &mut self.upkeep;
+        if moment.projected < *projected {
+            // SQL lost what it had: nothing more is forgotten until it has it again.
+            projected_through.0 = Timestamp::ZERO;
+        }
+        *projected = moment.projected;
         if moment.projected >= checkpoint.1 {
             *projected_through = *checkpoint;
             *checkpoint = (moment.now, self.journal.position());
@@ -404,9 +414,9 @@ impl Core {
     /// Up to where nobody needs the journal any more. Whoever follows it behind SQL may hold it up by the same budget as
     /// SQL; from then on it loses what is older than the retention, rather than that the disk fills and the sale ends.
     fn released(&self, moment: Moment) -> Position {
-        let followed = moment.followed.min(moment.projected);
+        let followed = moment.followed.min(moment.projected_durably);
         if self.journal.bytes_after(followed) > self.limits.journal_budget_bytes {
-            return moment.projected;
+            return moment.projected_durably;
         }
         followed
     }

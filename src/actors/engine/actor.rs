@@ -50,6 +50,7 @@ pub(crate) struct EngineActor {
     rebuilding: bool,
     recall: RecallOrders,
     projected: Projected,
+    projected_durably: Projected,
     followed: Projected,
     on_failure: OnFailure,
     alarm: Option<(Timestamp, SpawnHandle)>,
@@ -64,6 +65,7 @@ pub(crate) struct EngineActorParts {
     pub(crate) rebuild: Rebuild,
     pub(crate) recall: RecallOrders,
     pub(crate) projected: Projected,
+    pub(crate) projected_durably: Projected,
     pub(crate) followed: Projected,
     pub(crate) on_failure: OnFailure,
 }
@@ -96,6 +98,7 @@ impl EngineActor {
             rebuilding: false,
             recall: parts.recall,
             projected: parts.projected,
+            projected_durably: parts.projected_durably,
             followed: parts.followed,
             on_failure: parts.on_failure,
             alarm: None,
@@ -137,6 +140,7 @@ impl EngineActor {
         Moment {
             now: self.shared.time.stamp(),
             projected: (self.projected)(),
+            projected_durably: (self.projected_durably)(),
             followed: (self.followed)(),
         }
     }

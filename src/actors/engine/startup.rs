@@ -84,7 +84,9 @@ pub struct EngineParts {
     pub recall: RecallOrders,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
-    /// How far everybody has followed who needs the journal: SQL, and those behind it.
+    /// How far SQL has followed so that a power cut does not take it back.
+    pub projected_durably: Box<dyn Fn() -> Position + Send>,
+    /// The same of everybody who needs the journal: SQL, and those behind it.
     pub followed: Box<dyn Fn() -> Position + Send>,
     /// Called once if the engine stops for good.
     pub on_failure: Box<dyn Fn(EngineFailure) + Send>,
@@ -186,6 +188,7 @@ pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
         rebuild: rebuilder(parts.reload, Arc::clone(&parts.recall), limits),
         recall: parts.recall,
         projected: parts.projected,
+        projected_durably: parts.projected_durably,
         followed: parts.followed,
         on_failure: parts.on_failure,
     };

@@ -111,7 +111,7 @@ pub(super) async fn prepare_session(
 ) -> Result<(), sqlx::Error> {
     let settings: &[&'static str] = match engine {
         // The journal is the truth: what a power cut takes from the end of SQLite's log is projected again, so NORMAL,
-        // which never damages the file, is durable enough.
+        // which never damages the file, is durable enough. See `commit_durably` for what the journal may then let go.
         Engine::Sqlite => &[
             "PRAGMA busy_timeout = 10000",
             "PRAGMA journal_mode = WAL",
@@ -147,6 +147,20 @@ pub(super) async fn prepare_writing(
     ] {
         connection.execute(setting).await?;
     }
+    Ok(())
+}
+
+/// Whether commits of the connection wait for the disk. One that does takes along all before it, also those of other
+/// connections: SQLite has one log, and syncs it as a whole.
+pub(super) async fn commit_durably(
+    connection: &mut AnyConnection,
+    durably: bool,
+) -> Result<(), sqlx::Error> {
+    let setting = match durably {
+        true => "PRAGMA synchronous = FULL",
+        false => "PRAGMA synchronous = NORMAL",
+    };
+    connection.execute(setting).await?;
     Ok(())
 }
 

@@ -10,10 +10,18 @@ pub enum Engine {
 impl Engine {
     /// Opens a transaction that will write. `SQLite` must say so at once: a reader that turns into a writer is refused
     /// instead of being made to wait.
-    pub(super) const fn begin_write(self) -> &'static str {
+    pub(crate) const fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::MySql => "START TRANSACTION",
+        }
+    }
+
+    /// Whether a commit waits for the disk without being told to, if the server is set up as `operations.md` says.
+    pub(crate) const fn always_commits_durably(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::MySql => true,
         }
     }
 

@@ -57,6 +57,11 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0160_notices", 160),
     migration!("mysql", "0161_order_outbox", 161),
     migration!("mysql", "0170_waitlist", 170),
+    migration!("mysql", "0200_followers", 200),
+    migration!("mysql", "0201_followers_projection", 201),
+    migration!("mysql", "0202_followers_notices", 202),
+    migration!("mysql", "0203_drop_projection", 203),
+    migration!("mysql", "0204_drop_notices", 204),
 ];
 
 #[rustfmt::skip]
@@ -111,6 +116,11 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0170_waitlist", 170),
     migration!("sqlite", "0171_waitlist_by_person", 171),
     migration!("sqlite", "0172_waitlist_by_product", 172),
+    migration!("sqlite", "0200_followers", 200),
+    migration!("sqlite", "0201_followers_projection", 201),
+    migration!("sqlite", "0202_followers_notices", 202),
+    migration!("sqlite", "0203_drop_projection", 203),
+    migration!("sqlite", "0204_drop_notices", 204),
 ];
 
 /// How long to wait for another process that is making the tables.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `connect.rs` | addresses, sessions, and what to tell an operator whose database does not answer |
 //! | `migrate.rs` | the tables, and the lock under which they are made |
+//! | `durability.rs` | what a server may lose that it has committed |
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
@@ -28,6 +29,7 @@ mod codes;
 mod columns;
 mod connect;
 mod dialect;
+mod durability;
 mod engine_time;
 mod error;
 mod lines;
@@ -71,6 +73,7 @@ pub use migrate::MigrateError;
 pub(crate) use notices::NoticeWriter;
 pub(crate) use orders::OrderRow;
 pub use pages::{OrderFilter, PAGE_ROWS_MAX};
+pub use position::FollowerName;
 pub use sessions::Session;
 pub use verify::{diff, verify_books};
 pub use wishlist::{PutWish, Wish};

@@ -1,4 +1,4 @@
-//! The table `notices`: how far letters about orders follow the journal. And the connection of the one who writes them.
+//! The connection of the one who writes letters about orders, and where they begin.
 //!
 //! **Invariant:** letters and position change in one transaction, which moves the position from exactly where its writer
 //! thinks it is: each event is told once, over any crash.
@@ -7,20 +7,23 @@ use futures_util::FutureExt;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 
 use super::bulk::BulkInsert;
-use super::columns::Columns;
 use super::mail_outbox::{self, Outbox};
-use super::{Account, Database, Engine, Error, accounts, connect, lines, orders, products};
+use super::{
+    Account, Database, Engine, Error, FollowerName, accounts, connect, lines, orders, position,
+    products,
+};
 use crate::domain::{BuyerId, Line, Order, OrderId, ProductId};
+use crate::persistence::following::Bookmark;
 use crate::persistence::journal::Position;
 
 impl Database {
     /// How far letters are written. `first`: for a database of which nobody has written yet.
-    pub async fn begin_notices(&self, first: Position) -> Result<Position, Error> {
+    pub async fn begin_notices(&self, first: Position) -> Result<Bookmark, Error> {
         let engine = self.engine();
         self.write(move |connection| {
             async move {
-                insert(connection, engine, first).await?;
-                read(connection).await
+                position::insert(connection, engine, FollowerName::Notices, first).await?;
+                position::bookmark(connection, FollowerName::Notices).await
             }
             .boxed()
         })
@@ -29,7 +32,8 @@ impl Database {
 
     /// Who turns letters on again is not told of what happened while they were off.
     pub async fn forget_notices(&self) -> Result<(), Error> {
-        self.write(|connection| forget(connection).boxed()).await
+        self.write(|connection| position::forget(connection, FollowerName::Notices).boxed())
+            .await
     }
 }
 
@@ -39,6 +43,7 @@ impl Database {
 pub(crate) struct NoticeWriter {
     engine: Engine,
     connection: AnyConnection,
+    commits_durably: bool,
     insert: BulkInsert,
 }
 
@@ -53,11 +58,27 @@ impl NoticeWriter {
             engine,
             connection,
             insert: mail_outbox::insert_into(Outbox::Orders),
+            commits_durably: false,
         })
     }
 
-    pub(crate) async fn position(&mut self) -> Result<Position, Error> {
-        read(&mut self.connection).await
+    /// Where letters stand now.
+    pub(crate) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
+        position::bookmark(&mut self.connection, FollowerName::Notices).await
+    }
+
+    /// Whether a commit waits for the disk. With MySQL each one does.
+    pub(crate) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
+        if self.engine == Engine::Sqlite && self.commits_durably != durably {
+            connect::commit_durably(&mut self.connection, durably).await?;
+            self.commits_durably = durably;
+        }
+        Ok(())
+    }
+
+    /// Writes down which journal is followed. The position stays.
+    pub(crate) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
+        position::bind(&mut self.connection, FollowerName::Notices, bookmark).await
     }
 
     /// Letters about orders that are not sent yet.
@@ -88,18 +109,18 @@ impl NoticeWriter {
         products::names(&mut self.connection, ids).await
     }
 
-    /// Puts in the letters and moves the position, if it is `expected`. Says whether it was.
+    /// Puts in the letters and moves the bookmark, if it is `expected`. Says whether it was.
     pub(crate) async fn tell(
         &mut self,
-        expected: Position,
-        new: Position,
+        expected: Bookmark,
+        new: Bookmark,
         letters: &[mail_outbox::NewLetter],
     ) -> Result<bool, Error> {
         let mut transaction = self
             .connection
             .begin_with(self.engine.begin_write())
             .await?;
-        if !advance(&mut transaction, expected, new).await? {
+        if !position::advance(&mut transaction, FollowerName::Notices, expected, new).await? {
             return Ok(false);
         }
         self.insert
@@ -108,62 +129,4 @@ impl NoticeWriter {
         transaction.commit().await?;
         Ok(true)
     }
-}
-
-async fn insert(
-    connection: &mut AnyConnection,
-    engine: Engine,
-    first: Position,
-) -> Result<(), Error> {
-    let statement = format!(
-        "INSERT INTO notices (id, position)
-         VALUES (1, ?){}",
-        engine.keep("id")
-    );
-    sqlx::query(sqlx::AssertSqlSafe(statement))
-        .bind(first.get().cast_signed())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn read(connection: &mut AnyConnection) -> Result<Position, Error> {
-    let row = sqlx::query(
-        "SELECT position
-         FROM notices
-         WHERE id = 1",
-    )
-    .fetch_one(connection)
-    .await?;
-    Columns::of(&row)
-        .count("the position of the notices")
-        .map(Position::new)
-}
-
-async fn advance(
-    connection: &mut AnyConnection,
-    expected: Position,
-    new: Position,
-) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE notices
-         SET position = ?
-         WHERE id = 1
-           AND position = ?",
-    )
-    .bind(new.get().cast_signed())
-    .bind(expected.get().cast_signed())
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-async fn forget(connection: &mut AnyConnection) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM notices
-         WHERE id = 1",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -1,48 +1,185 @@
-//! The table `projection`: how far the rows follow the journal.
+//! The table `followers`: how far the rows, and the letters, follow the journal, and which journal that is.
+//!
+//! **Invariant:** a row changes in one transaction with what was made of the records up to it, from exactly where its
+//! writer thinks that it stands, and never from one journal to another.
 
 use futures_util::FutureExt;
-use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::columns::Columns;
-use super::{Database, Error};
-use crate::persistence::journal::Position;
+use super::{Database, Engine, Error};
+use crate::persistence::following::Bookmark;
+use crate::persistence::journal::{JournalId, Position};
+
+/// Who follows the journal into SQL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FollowerName {
+    /// The rows.
+    Projection,
+    /// Letters about orders. It has no row while nobody writes any.
+    Notices,
+}
+
+impl FollowerName {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Projection => "projection",
+            Self::Notices => "notices",
+        }
+    }
+}
 
 impl Database {
     /// The last record that the rows stand for. Ahead of the journal: acknowledged records are gone, do not start.
     pub async fn position(&self) -> Result<Position, Error> {
         self.read(|connection| read(connection).boxed()).await
     }
+
+    /// Where a follower stands in the journal.
+    pub async fn bookmark(&self, follower: FollowerName) -> Result<Bookmark, Error> {
+        self.read(move |connection| bookmark(connection, follower).boxed())
+            .await
+    }
+
+    /// The same of one that may not follow at all.
+    pub async fn find_bookmark(&self, follower: FollowerName) -> Result<Option<Bookmark>, Error> {
+        self.read(move |connection| find(connection, follower).boxed())
+            .await
+    }
+
+    /// Writes down which journal a follower reads. Its position stays.
+    pub async fn bind(&self, follower: FollowerName, bookmark: Bookmark) -> Result<(), Error> {
+        self.write(move |connection| bind(connection, follower, bookmark).boxed())
+            .await
+    }
 }
 
+/// How far the rows follow. For whoever reads rows in the same snapshot.
 pub(super) async fn read(connection: &mut AnyConnection) -> Result<Position, Error> {
-    let row = sqlx::query(
-        "SELECT position
-         FROM projection
-         WHERE id = 1",
-    )
-    .fetch_one(connection)
-    .await?;
-    Columns::of(&row)
-        .count("the position of the projection")
-        .map(Position::new)
+    Ok(bookmark(connection, FollowerName::Projection)
+        .await?
+        .position)
 }
 
-/// Moves the position if it is what the caller thinks, and says whether it was. Until the transaction ends, nobody else
-/// can move it.
+pub(super) async fn bookmark(
+    connection: &mut AnyConnection,
+    follower: FollowerName,
+) -> Result<Bookmark, Error> {
+    let found = find(connection, follower).await?;
+    found.ok_or(Error::Refused(sqlx::Error::RowNotFound))
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    follower: FollowerName,
+) -> Result<Option<Bookmark>, Error> {
+    let row = sqlx::query(
+        "SELECT position, journal_id, frame_checksum
+         FROM followers
+         WHERE name = ?",
+    )
+    .bind(follower.text())
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(bookmark_in).transpose()
+}
+
+fn bookmark_in(row: &AnyRow) -> Result<Bookmark, Error> {
+    let mut columns = Columns::of(row);
+    let position = columns.count("the position of a follower")?;
+    let journal = columns.number_or_null()?;
+    let frame = columns.number_or_null()?.map(u32::try_from).transpose();
+    Ok(Bookmark {
+        position: Position::new(position),
+        journal: journal.map(|id| JournalId::new(id.cast_unsigned())),
+        frame: frame.or(Err(Error::Damaged {
+            what: "the checksum of a frame",
+        }))?,
+    })
+}
+
+/// Begins at `first`, unless the follower has a place already.
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    follower: FollowerName,
+    first: Position,
+) -> Result<(), Error> {
+    let statement = format!(
+        "INSERT INTO followers (name, position)
+         VALUES (?, ?){}",
+        engine.keep("name")
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(follower.text())
+        .bind(first.get().cast_signed())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Moves the bookmark if it is the expected one, which may lack what `new` adds, and says whether it was. Until the
+/// transaction ends, nobody else can move it.
 pub(super) async fn advance(
     connection: &mut AnyConnection,
-    expected: Position,
-    new: Position,
+    follower: FollowerName,
+    expected: Bookmark,
+    new: Bookmark,
 ) -> Result<bool, Error> {
+    let journal = new.journal.map_or(0, |id| id.get().cast_signed());
     let done = sqlx::query(
-        "UPDATE projection
-         SET position = ?
-         WHERE id = 1
-           AND position = ?",
+        "UPDATE followers
+         SET position = ?, journal_id = ?, frame_checksum = ?
+         WHERE name = ?
+           AND position = ?
+           AND COALESCE(journal_id, ?) = ?
+           AND COALESCE(frame_checksum, -1) = ?",
     )
-    .bind(new.get().cast_signed())
-    .bind(expected.get().cast_signed())
+    .bind(new.position.get().cast_signed())
+    .bind(journal)
+    .bind(new.frame.map(i64::from))
+    .bind(follower.text())
+    .bind(expected.position.get().cast_signed())
+    .bind(journal)
+    .bind(journal)
+    .bind(expected.frame.map_or(-1, i64::from))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn bind(
+    connection: &mut AnyConnection,
+    follower: FollowerName,
+    bookmark: Bookmark,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE followers
+         SET journal_id = ?, frame_checksum = ?
+         WHERE name = ?
+           AND position = ?
+           AND (journal_id IS NULL OR frame_checksum IS NULL)",
+    )
+    .bind(bookmark.journal.map(|id| id.get().cast_signed()))
+    .bind(bookmark.frame.map(i64::from))
+    .bind(follower.text())
+    .bind(bookmark.position.get().cast_signed())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn forget(
+    connection: &mut AnyConnection,
+    follower: FollowerName,
+) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM followers
+         WHERE name = ?",
+    )
+    .bind(follower.text())
+    .execute(connection)
+    .await?;
+    Ok(())
 }

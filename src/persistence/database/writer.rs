@@ -7,16 +7,17 @@ use sqlx::AnyConnection;
 use sqlx::{Any, ConnectOptions, Connection, Executor, Transaction};
 
 use super::attempts::PlacedAttempt;
-use super::{AuditRow, Database, Engine, Error, OrderRow};
+use super::{AuditRow, Database, Engine, Error, FollowerName, OrderRow};
 use super::{attempts, audit, connect, engine_time, lines, orders, position, products, waitlist};
 use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Timestamp, Waiter};
-use crate::persistence::journal::Position;
+use crate::persistence::following::Bookmark;
 
 /// The statements of the projection, with their texts made once.
 #[derive(Debug)]
 pub(crate) struct Writer {
     engine: Engine,
     connection: AnyConnection,
+    commits_durably: bool,
     statements: Statements,
 }
 
@@ -46,11 +47,27 @@ impl Writer {
             engine,
             connection,
             statements: Statements::new(engine),
+            commits_durably: false,
         })
     }
 
-    pub(crate) async fn position(&mut self) -> Result<Position, Error> {
-        position::read(&mut self.connection).await
+    /// Where SQL stands now.
+    pub(crate) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
+        position::bookmark(&mut self.connection, FollowerName::Projection).await
+    }
+
+    /// Whether a commit waits for the disk. With MySQL each one does.
+    pub(crate) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
+        if self.engine == Engine::Sqlite && self.commits_durably != durably {
+            connect::commit_durably(&mut self.connection, durably).await?;
+            self.commits_durably = durably;
+        }
+        Ok(())
+    }
+
+    /// Writes down which journal is followed. The position stays.
+    pub(crate) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
+        position::bind(&mut self.connection, FollowerName::Projection, bookmark).await
     }
 
     /// Moves what SQLite's log has gathered into its file; MySQL sees to that by itself.
@@ -88,13 +105,19 @@ impl Statements {
 }
 
 impl WriteTransaction<'_> {
-    /// Says whether the position was the expected one. Comes first: it keeps any other writer out until the end.
+    /// Says whether SQL stood where it was expected to. Comes first: it keeps any other writer out until the end.
     pub(crate) async fn advance(
         &mut self,
-        expected: Position,
-        new: Position,
+        expected: Bookmark,
+        new: Bookmark,
     ) -> Result<bool, Error> {
-        position::advance(&mut self.transaction, expected, new).await
+        position::advance(
+            &mut self.transaction,
+            FollowerName::Projection,
+            expected,
+            new,
+        )
+        .await
     }
 
     /// What the rows stand for was stamped no later than this.

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::Mismatch;
 use crate::persistence::journal::Position;
 
 /// A view of a running follower; cheap to clone.
@@ -17,11 +19,14 @@ pub struct Progress {
 #[derive(Debug)]
 struct Shared {
     position: AtomicU64,
+    durable: AtomicU64,
     batches: AtomicU64,
     records: AtomicU64,
     retries: AtomicU64,
     skipped: AtomicU64,
+    went_back: AtomicU64,
     away: AtomicBool,
+    mismatch: Mutex<Option<Mismatch>>,
     moved: watch::Sender<Standing>,
 }
 
@@ -40,6 +45,8 @@ pub struct Counters {
     pub retries: u64,
     /// Records that the journal had let go before they were read.
     pub skipped: u64,
+    /// How often SQL had lost what it had before.
+    pub went_back: u64,
 }
 
 /// The follower ended before it came to the position that was waited for.
@@ -59,19 +66,29 @@ impl Progress {
         Self {
             shared: Arc::new(Shared {
                 position: AtomicU64::new(position.get()),
+                durable: AtomicU64::new(0),
                 batches: AtomicU64::new(0),
                 records: AtomicU64::new(0),
                 retries: AtomicU64::new(0),
                 skipped: AtomicU64::new(0),
+                went_back: AtomicU64::new(0),
                 away: AtomicBool::new(false),
+                mismatch: Mutex::new(None),
                 moved: watch::Sender::new(standing),
             }),
         }
     }
 
-    /// The last record that it is done with. Costs nothing to ask.
+    /// The last record that it is done with. Costs nothing to ask. Goes back if SQL does, as after a fail-over that lost
+    /// commits.
     pub fn position(&self) -> Position {
         Position::new(self.shared.position.load(Ordering::Acquire))
+    }
+
+    /// The last record of which SQL has everything even after a power cut, as far as anybody knows. What was there at the
+    /// start may be in the memory of the operating system only, so it begins with none.
+    pub fn durable_position(&self) -> Position {
+        Position::new(self.shared.durable.load(Ordering::Acquire))
     }
 
     /// Records that are durable and still before it.
@@ -82,6 +99,19 @@ impl Progress {
     /// Something holds it up, as SQL that does not answer, and it waits for that to pass.
     pub fn is_away(&self) -> bool {
         self.shared.away.load(Ordering::Relaxed)
+    }
+
+    /// What SQL says does not belong to the journal, or to a part of it that is gone. It goes on once somebody has put
+    /// that right.
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        self.shared.mismatch.lock().clone()
+    }
+
+    /// Why it does not follow and will not by itself, in a word for programs.
+    pub fn problem(&self) -> Option<&'static str> {
+        let mismatch = self.shared.mismatch.lock();
+        let mismatch = mismatch.as_ref().map(Mismatch::code);
+        mismatch.or_else(|| self.has_ended().then_some("ended"))
     }
 
     /// It cannot go on by itself; the log says why.
@@ -95,6 +125,7 @@ impl Progress {
             records: self.shared.records.load(Ordering::Relaxed),
             retries: self.shared.retries.load(Ordering::Relaxed),
             skipped: self.shared.skipped.load(Ordering::Relaxed),
+            went_back: self.shared.went_back.load(Ordering::Relaxed),
         }
     }
 
@@ -124,7 +155,19 @@ impl Progress {
         self.move_to(position);
     }
 
-    fn move_to(&self, position: Position) {
+    pub(super) fn go_back_to(&self, position: Position) {
+        self.shared.went_back.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .durable
+            .fetch_min(position.get(), Ordering::AcqRel);
+        self.move_to(position);
+    }
+
+    pub(super) fn set_durable(&self, position: Position) {
+        self.shared.durable.store(position.get(), Ordering::Release);
+    }
+
+    pub(super) fn move_to(&self, position: Position) {
         self.shared
             .position
             .store(position.get(), Ordering::Release);
@@ -138,6 +181,14 @@ impl Progress {
     /// Says whether that is news.
     pub(super) fn set_away(&self, away: bool) -> bool {
         self.shared.away.swap(away, Ordering::Relaxed) != away
+    }
+
+    /// Says whether that is news.
+    pub(super) fn set_mismatch(&self, mismatch: Option<Mismatch>) -> bool {
+        let mut known = self.shared.mismatch.lock();
+        let is_news = *known != mismatch;
+        *known = mismatch;
+        is_news
     }
 
     pub(super) fn end(&self) {

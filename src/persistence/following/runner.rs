@@ -6,6 +6,9 @@
 //! **Invariant:** no record is skipped and none is applied twice. A batch is tried again until it is applied; what cannot
 //! be tried again ends the follower, and the reason names the record. Only a follower that says that it can do without
 //! is moved past records that the journal has let go.
+//!
+//! **Invariant:** where SQL stands is said by SQL: on each new connection, and now and then while there is nothing to do. If it has
+//! lost what it had, the follower reads again from there; if the journal has no such place, it waits and says so.
 
 use std::error::Error;
 use std::io;
@@ -17,9 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::progress::Progress;
-use crate::domain::Event;
-use crate::persistence::codec::{self, CodecError};
-use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
+use super::{Batch, Bookmark, Mismatch, ResumeError, ResumePoint, Unreadable};
+use crate::persistence::journal::{IoFailure, JournalReader, Position, ReadError, Records, View};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -44,10 +46,15 @@ const NICENESS: i32 = 19;
 /// The rush is over when the journal had nothing new for so many looks; with the projection's options ten seconds of them.
 const REST_AFTER_IDLE_TURNS: u32 = 200;
 
+/// SQL may lose what it had, or go away, while there is nothing to write. So it is asked where it stands.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The journal lets go of what SQL has durably. Where that costs a sync of its own, it is done so often; one that catches
+/// up commits many times between two of them.
+const COMMIT_DURABLY_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a batch may still take once the follower is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-
-pub(crate) type Batch = [(Position, Event)];
 
 /// What a follower makes of the records.
 pub(crate) trait Follow: Send + 'static {
@@ -63,9 +70,23 @@ pub(crate) trait Follow: Send + 'static {
     /// Records behind this one are not shown to it yet.
     fn may_read_through(&self) -> Position;
 
+    /// Where SQL stands now. Opens what it needs if there is nothing open.
+    fn bookmark(&mut self) -> impl Future<Output = Result<Bookmark, Self::Error>>;
+
+    /// Writes down which journal is followed, for a bookmark that does not say so. The position stays.
+    fn bind(&mut self, bookmark: Bookmark) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// Whether everything that it applies survives a power cut, so that it need not be asked to.
+    fn always_commits_durably(&self) -> bool;
+
     /// Applies the records of the batch that it has not applied before. After an error, or if it is dropped in the middle,
-    /// some of them may be applied, in order; the same batch is shown again.
-    fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<(), Self::Error>>;
+    /// some of them may be applied, in order; the same batch is shown again. `durably`: once it returned, this batch and
+    /// all before it survive a power cut.
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        durably: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>>;
 
     /// For a time when nothing else is to be done.
     fn rest(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
@@ -94,11 +115,8 @@ pub enum StopReason<E> {
         position: Position,
         source: ReadError,
     },
-    #[error("it stopped: record {position} cannot be read: {source}")]
-    Record {
-        position: Position,
-        source: CodecError,
-    },
+    #[error("it stopped: {0}")]
+    Record(#[from] Unreadable),
     #[error("it stopped at {position}: {source}")]
     Apply { position: Position, source: E },
     #[error("its thread could not be started: {0}")]
@@ -116,19 +134,28 @@ pub(crate) struct Follower<E> {
 }
 
 impl<E: FollowError> Follower<E> {
-    /// Follows `reader`, which must begin where `progress` and `follow` stand.
+    /// Goes on from `point`, where `progress` stands too.
     pub(crate) fn start<F: Follow<Error = E>>(
-        reader: Box<dyn JournalReader>,
+        journal: View,
+        point: ResumePoint,
         progress: Progress,
         follow: F,
         options: Options,
     ) -> Result<Self, StopReason<E>> {
         let (shutdown, asked) = watch::channel(false);
         let runner = Runner {
-            reader,
+            journal,
+            reader: point.reader,
+            // What is missing in it is written down first.
+            stored: (point.stored == point.bookmark).then_some(point.stored),
+            in_hand: None,
             follow,
+            retry_pause: options.retry_pause_min,
             options,
             progress: progress.clone(),
+            looked_at: None,
+            durable_at: None,
+            can_read: true,
             shutdown: asked,
         };
         let thread = thread::Builder::new()
@@ -153,9 +180,21 @@ impl<E: FollowError> Follower<E> {
 }
 
 struct Runner<F> {
+    journal: View,
     reader: Box<dyn JournalReader>,
+    /// What SQL said last of where it stands, or was made to say, if the reader goes on from there.
+    stored: Option<Bookmark>,
+    /// When SQL said so. `None`: it must be asked before anything else.
+    looked_at: Option<Instant>,
+    /// When a batch was applied durably, the last time.
+    durable_at: Option<Instant>,
+    /// The disk answered when it was asked last.
+    can_read: bool,
+    /// Read and not applied yet.
+    in_hand: Option<Batch>,
     follow: F,
     options: Options,
+    retry_pause: Duration,
     progress: Progress,
     shutdown: watch::Receiver<bool>,
 }
@@ -181,17 +220,23 @@ impl<F: Follow> Runner<F> {
     }
 
     async fn run(&mut self) -> Result<(), StopReason<F::Error>> {
-        let mut records = Records::new();
         let mut idle_turns = 0;
         let mut full_batches = 0;
         while !self.is_asked_to_stop() {
-            let Some(read) = self.read(&mut records)? else {
+            if !self.knows_where_it_stands().await? {
+                self.pause_before_retry().await;
+                continue;
+            }
+            let Some(read) = self.read()? else {
                 self.pause(self.options.retry_pause_max).await;
                 continue;
             };
             if read > 0 {
                 let begun = Instant::now();
-                self.apply(&decode(&records)?).await?;
+                if !self.apply().await? {
+                    self.pause_before_retry().await;
+                    continue;
+                }
                 idle_turns = 0;
                 full_batches = match read == self.options.batch_records_max {
                     true => full_batches + 1,
@@ -213,33 +258,146 @@ impl<F: Follow> Runner<F> {
         Ok(())
     }
 
-    /// A failure is of no consequence: the next batch meets it too.
-    async fn rest(&mut self) {
-        if let Err(error) = self.follow.rest().await {
-            debug!(%error, "no rest: {error}");
-            self.follow.let_go();
+    // -- where SQL stands ----------------------------------------------------------------------------------------
+
+    /// Asks SQL if it is time to. `false`: it does not answer, or what it says is no place to go on from.
+    async fn knows_where_it_stands(&mut self) -> Result<bool, StopReason<F::Error>> {
+        let is_recent = |looked_at: Instant| looked_at.elapsed() < LOOK_EVERY;
+        if self.looked_at.is_some_and(is_recent) {
+            return Ok(true);
+        }
+        let stored = match within(&self.options, &self.shutdown, self.follow.bookmark()).await {
+            Ok(stored) => stored,
+            Err(error) => return self.failed(error),
+        };
+        if Some(stored) != self.stored && !self.move_to(stored).await? {
+            return Ok(false);
+        }
+        self.looked_at = Some(Instant::now());
+        // What it could not read or apply a moment ago it has still to try.
+        if self.can_read && self.in_hand.is_none() {
+            self.goes_on();
+        }
+        Ok(true)
+    }
+
+    /// SQL says something else than it did last. `false`: there is nothing there to go on from.
+    async fn move_to(&mut self, stored: Bookmark) -> Result<bool, StopReason<F::Error>> {
+        // A commit whose end was not known.
+        if self.in_hand.as_ref().is_some_and(|it| it.holds(stored)) {
+            self.stored = Some(stored);
+            self.progress.move_to(stored.position);
+            return Ok(true);
+        }
+        match self.resume_point(stored) {
+            Ok(point) => self.resume_at(stored, point).await,
+            Err(ResumeError::Mismatch(mismatch)) => {
+                self.does_not_fit(mismatch);
+                Ok(false)
+            }
+            Err(ResumeError::Read(ReadError::Io(failure))) => {
+                self.cannot_read(&failure);
+                Ok(false)
+            }
+            Err(ResumeError::Read(source)) => Err(StopReason::Journal {
+                position: stored.position,
+                source,
+            }),
         }
     }
 
-    /// `None`: the disk did not answer, which may pass.
-    fn read(&mut self, records: &mut Records) -> Result<Option<usize>, StopReason<F::Error>> {
-        let name = F::NAME;
+    fn resume_point(&self, stored: Bookmark) -> Result<ResumePoint, ResumeError> {
+        if F::SKIPS_RELEASED {
+            ResumePoint::find_or_skip(stored, &self.journal)
+        } else {
+            ResumePoint::find(stored, &self.journal)
+        }
+    }
+
+    async fn resume_at(
+        &mut self,
+        stored: Bookmark,
+        point: ResumePoint,
+    ) -> Result<bool, StopReason<F::Error>> {
+        if point.bookmark != stored {
+            let bound = within(
+                &self.options,
+                &self.shutdown,
+                self.follow.bind(point.bookmark),
+            );
+            if let Err(error) = bound.await {
+                return self.failed(error);
+            }
+        }
+        let (name, from, to) = (F::NAME, self.progress.position(), stored.position);
+        if to < from {
+            let lost = from.get() - to.get();
+            warn!(position = %to, %from, lost, "SQL went back from record {from} to record {to}, as after a fail-over or a restored backup; the {name} follows again from there");
+            self.progress.go_back_to(to);
+        } else {
+            self.progress.move_to(to);
+        }
+        (self.stored, self.reader, self.in_hand) = (Some(point.bookmark), point.reader, None);
+        if point.skipped > 0 {
+            self.skipped(point.skipped);
+        }
+        Ok(true)
+    }
+
+    /// Told once. Somebody has to put it right, so it is looked at again and again.
+    fn does_not_fit(&mut self, mismatch: Mismatch) {
+        let (name, position) = (F::NAME, self.progress.position());
+        if self.progress.set_mismatch(Some(mismatch.clone())) {
+            error!(%position, "the {name} waits until this is put right; the sale goes on within the journal's budget: {mismatch}");
+        }
+        self.retry_pause = self.options.retry_pause_max;
+        self.looked_at = None;
+    }
+
+    // -- reading -------------------------------------------------------------------------------------------------
+
+    /// Takes a batch in hand unless there is one, and says how many records it has. `None`: the disk did not answer,
+    /// which may pass.
+    fn read(&mut self) -> Result<Option<usize>, StopReason<F::Error>> {
+        if let Some(batch) = &self.in_hand {
+            return Ok(Some(batch.len()));
+        }
         let position = self.reader.position();
-        match self.reader.next_batch(self.readable(position), records) {
-            Ok(read) => Ok(Some(read)),
-            Err(ReadError::Io(failure)) => {
-                self.progress.retried();
-                if self.progress.set_away(true) {
-                    warn!(%position, error = %failure, "the {name} cannot read the journal; the sale goes on: {failure}");
+        let mut records = Records::new();
+        match self
+            .reader
+            .next_batch(self.readable(position), &mut records)
+        {
+            Ok(read) => {
+                self.can_read = true;
+                if read > 0 {
+                    self.in_hand = Some(self.decode(&records)?);
                 }
+                Ok(Some(read))
+            }
+            Err(ReadError::Io(failure)) => {
+                self.cannot_read(&failure);
                 Ok(None)
             }
             Err(ReadError::Released { .. }) if F::SKIPS_RELEASED => {
-                self.skip_released();
+                let skipped = self.reader.skip_released();
+                self.skipped(skipped);
                 Ok(Some(0))
+            }
+            Err(ReadError::Released { first, .. }) => {
+                self.stored = None;
+                self.does_not_fit(Mismatch::RecordsGone { position, first });
+                Ok(None)
             }
             Err(source) => Err(StopReason::Journal { position, source }),
         }
+    }
+
+    /// A start would be refused by a record that says nothing, however whole it is.
+    fn decode(&self, records: &Records) -> Result<Batch, Unreadable> {
+        Batch::decode(self.journal.id(), records).inspect_err(|unreadable| {
+            self.journal.report_damage(&unreadable.to_string());
+        })
     }
 
     fn readable(&self, position: Position) -> usize {
@@ -250,61 +408,82 @@ impl<F: Follow> Runner<F> {
             .min(self.options.batch_records_max)
     }
 
-    fn skip_released(&mut self) {
-        let name = F::NAME;
-        let skipped = self.reader.skip_released();
-        let position = self.reader.position();
+    fn cannot_read(&mut self, failure: &IoFailure) {
+        let (name, position) = (F::NAME, self.progress.position());
+        self.can_read = false;
+        self.progress.retried();
+        if self.progress.set_away(true) {
+            warn!(%position, error = %failure, "the {name} cannot read the journal; the sale goes on: {failure}");
+        }
+    }
+
+    fn skipped(&self, skipped: u64) {
+        let (name, position) = (F::NAME, self.reader.position());
         self.progress.skip_to(position, skipped);
         warn!(%position, skipped, "the {name} left out {skipped} records, which the journal had let go; it goes on after record {position}");
     }
 
-    /// Tries until the batch is applied, or until it is asked to stop.
-    async fn apply(&mut self, batch: &Batch) -> Result<(), StopReason<F::Error>> {
-        let mut pause = self.options.retry_pause_min;
-        while !self.is_asked_to_stop() {
-            let Err(source) = self.attempt(batch).await else {
-                self.succeeded(batch);
-                return Ok(());
-            };
-            // How a transaction ended may be unknown. The next connection reads how far it came.
-            self.follow.let_go();
-            if !source.may_heal() {
-                let position = self.progress.position();
-                return Err(StopReason::Apply { position, source });
-            }
-            self.failed(&source);
-            self.pause(pause).await;
-            pause = (pause * 2).min(self.options.retry_pause_max);
-        }
-        Ok(())
-    }
+    // -- applying ------------------------------------------------------------------------------------------------
 
-    /// Once. A server that hangs is left behind with its connection, and its transaction ends with that.
-    async fn attempt(&mut self, batch: &Batch) -> Result<(), F::Error> {
-        let mut shutdown = self.shutdown.clone();
-        let limit = self.options.batch_timeout;
-        tokio::select! {
-            done = timeout(limit, self.follow.apply(batch)) => {
-                done.unwrap_or_else(|_| Err(F::Error::timed_out(limit)))
+    /// Once. `false`: it is to be tried again, when SQL has said where it stands.
+    async fn apply(&mut self) -> Result<bool, StopReason<F::Error>> {
+        let Some(batch) = self.in_hand.take() else {
+            return Ok(true);
+        };
+        let durably = self.is_to_commit_durably();
+        let applying = self.follow.apply(&batch, durably);
+        match within(&self.options, &self.shutdown, applying).await {
+            Ok(()) => {
+                self.succeeded(&batch);
+                if durably {
+                    self.durable_at = Some(Instant::now());
+                    self.progress.set_durable(self.progress.position());
+                }
+                Ok(true)
             }
-            () = grace_after(&mut shutdown) => Err(F::Error::timed_out(STOP_GRACE)),
+            Err(error) => {
+                self.in_hand = Some(batch);
+                self.failed(error)
+            }
         }
     }
 
-    fn succeeded(&self, batch: &Batch) {
-        if let Some((last, _)) = batch.last() {
-            self.progress.advance(*last, batch.len() as u64);
+    fn is_to_commit_durably(&self) -> bool {
+        let is_recent = |at: Instant| at.elapsed() < COMMIT_DURABLY_EVERY;
+        self.follow.always_commits_durably() || !self.durable_at.is_some_and(is_recent)
+    }
+
+    fn succeeded(&mut self, batch: &Batch) {
+        if let Some(last) = batch.last() {
+            self.progress.advance(last, batch.len() as u64);
+            self.stored = Some(batch.bookmark(last));
         }
-        if self.progress.set_away(false) {
+        self.looked_at = Some(Instant::now());
+        self.goes_on();
+    }
+
+    /// Told if it was away.
+    fn goes_on(&mut self) {
+        self.retry_pause = self.options.retry_pause_min;
+        let had_mismatch = self.progress.set_mismatch(None);
+        let was_away = self.progress.set_away(false);
+        if had_mismatch || was_away {
             let (name, position) = (F::NAME, self.progress.position());
             info!(%position, "the {name} goes on after record {position}");
         }
     }
 
-    /// Told once, however long it lasts: the counter and the lag show the rest.
-    fn failed(&self, error: &F::Error) {
-        self.progress.retried();
+    /// How a transaction ended may be unknown: the next connection says where SQL stands. Told once, however long it lasts:
+    /// the counter and the lag show the rest. `Ok(false)`: it may heal.
+    fn failed(&mut self, error: F::Error) -> Result<bool, StopReason<F::Error>> {
+        self.follow.let_go();
+        self.looked_at = None;
         let (name, position) = (F::NAME, self.progress.position());
+        if !error.may_heal() {
+            let source = error;
+            return Err(StopReason::Apply { position, source });
+        }
+        self.progress.retried();
         if !self.progress.set_away(true) {
             debug!(%position, %error, "the {name} still waits: {error}");
         } else if error.is_refusal() {
@@ -312,10 +491,28 @@ impl<F: Follow> Runner<F> {
         } else {
             warn!(%position, %error, "the {name} waits; the sale goes on, the records after {position} are tried again: {error}");
         }
+        Ok(false)
     }
+
+    /// A failure is of no consequence: the next batch meets it too.
+    async fn rest(&mut self) {
+        if let Err(error) = self.follow.rest().await {
+            debug!(%error, "no rest: {error}");
+            self.follow.let_go();
+            self.looked_at = None;
+        }
+    }
+
+    // -- time ----------------------------------------------------------------------------------------------------
 
     fn is_asked_to_stop(&self) -> bool {
         *self.shutdown.borrow()
+    }
+
+    async fn pause_before_retry(&mut self) {
+        let pause = self.retry_pause;
+        self.retry_pause = (pause * 2).min(self.options.retry_pause_max);
+        self.pause(pause).await;
     }
 
     async fn pause(&mut self, length: Duration) {
@@ -324,6 +521,20 @@ impl<F: Follow> Runner<F> {
         if let Ok(Err(_)) = timeout(length, asked).await {
             sleep(length).await;
         }
+    }
+}
+
+/// A server that hangs is left behind with its connection, and its transaction ends with that.
+async fn within<T, E: FollowError>(
+    options: &Options,
+    shutdown: &watch::Receiver<bool>,
+    act: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut shutdown = shutdown.clone();
+    let limit = options.batch_timeout;
+    tokio::select! {
+        done = timeout(limit, act) => done.unwrap_or_else(|_| Err(E::timed_out(limit))),
+        () = grace_after(&mut shutdown) => Err(E::timed_out(STOP_GRACE)),
     }
 }
 
@@ -342,14 +553,4 @@ async fn grace_after(shutdown: &mut watch::Receiver<bool>) {
         std::future::pending::<()>().await;
     }
     sleep(STOP_GRACE).await;
-}
-
-fn decode<E>(records: &Records) -> Result<Vec<(Position, Event)>, StopReason<E>> {
-    records
-        .iter()
-        .map(|(position, record)| match codec::decode(record) {
-            Ok(event) => Ok((position, event)),
-            Err(source) => Err(StopReason::Record { position, source }),
-        })
-        .collect()
 }

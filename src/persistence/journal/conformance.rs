@@ -224,6 +224,71 @@ fn a_failure_is_final<B: Bench>() {
     check_history(&journal, 1, 10);
 }
 
+fn reported_damage_is_final_also_for_an_idle_writer<B: Bench>() {
+    let (mut bench, mut journal) = B::create();
+    append_through(&mut journal, 5, 2);
+    journal.seal().expect("a working disk");
+    let view = journal.view();
+    assert_eq!(view.damage(), None);
+    view.report_damage("a record that says nothing");
+    view.report_damage("what came of it");
+    let Err(JournalError::Damaged { reason }) = journal.seal() else {
+        panic!("an idle writer noticed nothing");
+    };
+    assert_eq!(&*reason, "a record that says nothing");
+    assert!(matches!(append(&mut journal, 1), Err(JournalError::Failed)));
+    check_history(&journal, 1, 5);
+    let mut journal = bench.restart(journal);
+    append_through(&mut journal, 7, 2);
+    check_history(&journal, 1, 7);
+}
+
+fn a_frame_names_its_records_and_their_past<B: Bench>() {
+    let (mut bench, mut journal) = B::create();
+    append_through(&mut journal, 40, 4);
+    let id = journal.view().id();
+    let checksums = |journal: &B::Journal| -> Vec<u32> {
+        let frame_at = |position| journal.view().frame_at(Position::new(position));
+        (0..=40).map(|it| frame_at(it).expect("kept")).collect()
+    };
+    let before = checksums(&journal);
+    assert_eq!(before[0], 0);
+    let mut frames = before[1..].to_vec();
+    assert!(
+        frames
+            .chunks(4)
+            .all(|it| it.iter().all(|sum| *sum == it[0]))
+    );
+    frames.dedup();
+    assert_eq!(frames.len(), 10, "each frame is another one");
+    let ahead = journal.view().frame_at(Position::new(41));
+    assert!(matches!(ahead, Err(ReadError::Ahead { .. })));
+    // A reader that is let go in the middle of a frame knows the frame.
+    let mut reader = journal.reader(Position::new(5)).expect("kept");
+    let mut records = Records::new();
+    reader.next_batch(5, &mut records).expect("readable");
+    let read = |position| records.frames().checksum_at(Position::new(position));
+    assert_eq!(
+        [6, 8, 9, 10].map(read),
+        [6, 8, 9, 10].map(|it| Some(before[it]))
+    );
+    assert_eq!(read(11), None);
+    let journal = bench.restart(journal);
+    assert_eq!((journal.view().id(), checksums(&journal)), (id, before));
+    assert_eq!(journal.view().last(), journal.position());
+}
+
+fn the_frame_of_what_was_released_last_stays<B: Bench>() {
+    let (_bench, mut journal) = B::create();
+    append_through(&mut journal, 200, 2);
+    for released in [1, 77, 120, 121, 150, 199, 200] {
+        let frame = journal.view().frame_at(Position::new(released));
+        journal.release_through(Position::new(released));
+        let kept = journal.view().frame_at(Position::new(released));
+        assert_eq!(kept.expect("kept"), frame.expect("kept"));
+    }
+}
+
 fn sealing_adds_no_record<B: Bench>() {
     let (mut bench, mut journal) = B::create();
     journal.seal().expect("nothing to seal");
@@ -250,6 +315,18 @@ fn what_is_not_released_stays<B: Bench>() {
     journal.release_through(Position::new(u64::MAX));
     append_through(&mut journal, 210, 2);
     check_history(&journal, 201, 210);
+}
+
+fn what_is_wanted_again_stays_from_then_on<B: Bench>() {
+    let (_bench, mut journal) = B::create();
+    append_through(&mut journal, 200, 2);
+    journal.release_through(Position::new(100));
+    let Err(ReadError::Released { first, .. }) = journal.reader(Position::ZERO) else {
+        panic!("nothing was released");
+    };
+    journal.release_through(first);
+    append_through(&mut journal, 400, 2);
+    check_history(&journal, first.get(), 400);
 }
 
 fn what_is_released_goes<B: Bench>() {
@@ -379,8 +456,12 @@ conformance!(MemoryBench in memory, RealBench in real_disk, SimBench in sim_disk
     a_restart_changes_nothing,
     an_empty_batch_is_nothing_and_an_empty_record_something,
     a_failure_is_final,
+    reported_damage_is_final_also_for_an_idle_writer,
+    a_frame_names_its_records_and_their_past,
+    the_frame_of_what_was_released_last_stays,
     sealing_adds_no_record,
     what_is_not_released_stays,
+    what_is_wanted_again_stays_from_then_on,
     what_is_released_goes,
     who_can_do_without_what_is_released_goes_on_behind_it,
     a_reader_that_keeps_up_never_misses_what_was_released_behind_it,

@@ -71,6 +71,24 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn sync_data(&self) -> io::Result<()>;
 }
 
+/// Writes, and looks whether the bytes are there. What is read comes from the memory of the operating system: next to the
+/// sync that follows it costs nothing.
+pub(super) fn write_checked(file: &impl DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    const CHUNK_BYTES: usize = 16 << 10;
+    file.write_at(bytes, offset)?;
+    let mut found = [0; CHUNK_BYTES];
+    let mut at = offset;
+    for chunk in bytes.chunks(CHUNK_BYTES) {
+        let read = file.read_at(&mut found[..chunk.len()], at)?;
+        if found[..read] != *chunk {
+            let message = "the write was reported as done, but the bytes are not there";
+            return Err(io::Error::other(message));
+        }
+        at += chunk.len() as u64;
+    }
+    Ok(())
+}
+
 /// A directory of the operating system. The lock is a `flock` on the directory itself: it leaves no file behind and
 /// a process that was killed leaves no lock.
 #[derive(Debug, Clone)]

@@ -7,23 +7,26 @@
 //! **Invariant:** at a switch the next segment has its header and its name durably before the old one is closed, and the
 //! old one is closed durably before the next one gets a frame. Each of the states in between is recognised at a start.
 //!
+//! **Invariant:** what was written is read back before it is synced. A write that was reported and never happened would be
+//! noticed by the first reader, when others have been promised something behind it.
+//!
 //! Deliberately absent: a retry of anything, and a second frame in flight.
 
 use std::{io, sync::Arc};
 
+use super::disk::write_checked;
 use super::format::{
     Chain, FRAME_BYTES_MAX, Frame, FrameKind, HEADER_BLOCK_BYTES, MARKERS_RESERVED_BYTES,
     SECTOR_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader, frame_bytes, length,
     segment_name,
 };
-use super::reader::SegmentReader;
 use super::recovery::{inspect, is_sealed, repair, retain, summary};
 use super::retained::{Retained, Segment};
 use super::scan::{Scanned, scan};
 use super::spares::{Spare, Spares};
 use super::{
-    Batch, Disk, DiskFile, Inspection, IoFailure, Journal, JournalError, JournalReader, OpenError,
-    Position, ReadError, Readers, Recovery, io_failure,
+    Batch, Disk, DiskFile, Inspection, IoFailure, Journal, JournalError, OpenError, Position,
+    Recovery, View, io_failure,
 };
 
 #[derive(Debug, Clone)]
@@ -109,12 +112,6 @@ impl<D: Disk> FileJournal<D> {
         inspect(disk)
     }
 
-    /// For whoever reads beside the writer, whose own the journal is.
-    pub fn readers(&self) -> Readers {
-        let retained = Arc::clone(&self.retained);
-        Arc::new(move |after| reader_of(&retained, after))
-    }
-
     fn resume(
         disk: D,
         options: Options,
@@ -187,11 +184,10 @@ impl<D: Disk> FileJournal<D> {
         let end = self.offset + self.frame.len() as u64;
         self.mark_end(end);
         let failure = |action| io_failure::<JournalError>(action, self.active.name());
-        self.active
-            .file
-            .write_at(&self.frame, self.offset)
-            .map_err(failure("write to"))?;
+        write_checked(&self.active.file, &self.frame, self.offset).map_err(failure("write to"))?;
         self.active.file.sync_data().map_err(failure("sync"))?;
+        // Found meanwhile: nobody was told of this batch yet, and nobody will be.
+        self.refuse_if_damaged()?;
         self.offset = end;
         self.chain = self.chain.after(checksum, records);
         self.retained
@@ -249,11 +245,20 @@ impl<D: Disk> FileJournal<D> {
         }
     }
 
-    fn refuse_if_failed(&self) -> Result<(), JournalError> {
+    fn refuse_if_failed(&mut self) -> Result<(), JournalError> {
         if self.failed {
-            Err(JournalError::Failed)
-        } else {
-            Ok(())
+            return Err(JournalError::Failed);
+        }
+        let sound = self.refuse_if_damaged();
+        self.fail_stop(sound)
+    }
+
+    fn refuse_if_damaged(&self) -> Result<(), JournalError> {
+        match self.retained.soundness.damage() {
+            None => Ok(()),
+            Some(reason) => Err(JournalError::Damaged {
+                reason: Arc::clone(reason),
+            }),
         }
     }
 
@@ -289,7 +294,7 @@ impl<D: Disk> Journal for FileJournal<D> {
     }
 
     fn release_through(&mut self, position: Position) {
-        self.released = self.released.max(position.min(self.position()));
+        self.released = position.min(self.position());
         // A writer that failed leaves the directory as it is.
         if !self.failed {
             self.let_go();
@@ -300,17 +305,9 @@ impl<D: Disk> Journal for FileJournal<D> {
         self.retained.bytes_after(position)
     }
 
-    fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
-        reader_of(&self.retained, after)
+    fn view(&self) -> View {
+        Arc::new(Arc::clone(&self.retained))
     }
-}
-
-fn reader_of<F: DiskFile>(
-    retained: &Arc<Retained<F>>,
-    after: Position,
-) -> Result<Box<dyn JournalReader>, ReadError> {
-    retained.segment_after(after)?;
-    Ok(Box::new(SegmentReader::new(Arc::clone(retained), after)))
 }
 
 fn check_segment_bytes(segment_bytes: u64) -> Result<(), OpenError> {
@@ -357,7 +354,7 @@ fn install<D: Disk>(
     block.resize(block.len() + length(SECTOR_BYTES), 0);
     let name = segment_name(header.segment_id);
     let write_header = || -> io::Result<()> {
-        spare.file.write_at(&block, 0)?;
+        write_checked(&spare.file, &block, 0)?;
         spare.file.sync_data()
     };
     write_header().map_err(io_failure::<IoFailure>("write the header of", &spare.name))?;

@@ -12,6 +12,7 @@
 //! | `format.rs` | the bytes of a segment; no I/O |
 //! | `disk.rs`, `sim_disk/` | the fsync seam: a real directory, and one that crashes on request |
 //! | `retained.rs` | what writer and readers share: the durable position and the segments still kept |
+//! | `soundness.rs` | whether anybody has found damage, which fails the journal for everybody |
 //! | `spares.rs` | segments prepared ahead, so that a switch never waits for 64 MiB of zeros |
 //! | `file.rs` | the writer |
 //! | `scan.rs`, `recovery.rs` | what is on the disk, and what may be done about it |
@@ -23,6 +24,9 @@
 //!
 //! **Invariant:** no call is retried. After the first failure the writer refuses everything; the truth is
 //! found by opening the journal again.
+//!
+//! **Invariant:** damage is everybody's. Whoever finds some, the writer or any reader, fails the journal: from then on
+//! nothing is appended, because a start that reads the same bytes would be refused, with all that came after them.
 //!
 //! Deliberately absent: what a record means, timers (the caller's batch is whatever is ready), repair of
 //! damage (a single machine can notice it, not undo it), and removal of records that nobody released.
@@ -38,6 +42,7 @@ mod recovery;
 mod retained;
 mod scan;
 mod sim_disk;
+mod soundness;
 mod spares;
 
 #[cfg(test)]
@@ -52,7 +57,7 @@ pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::file::{FileJournal, Options, SparePreparation};
 pub use self::format::Flaw;
 pub use self::memory::{AppendFault, MemoryJournal};
-pub use self::records::Records;
+pub use self::records::{Frames, Records};
 pub use self::recovery::{Inspection, OpenError, Recovery, TornTail};
 pub use self::sim_disk::{FaultPlan, FaultsFired, SimDisk, SimFile, SimLock, WriteFault};
 
@@ -94,6 +99,26 @@ impl fmt::Display for Position {
     }
 }
 
+/// The id of a journal, drawn at random when it is made. It stands in every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JournalId(u64);
+
+impl JournalId {
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// A durable, ordered log with one writer.
 ///
 /// The contract, proved for every implementation by `conformance.rs`:
@@ -102,6 +127,8 @@ impl fmt::Display for Position {
 /// - A batch whose `append` returned `Err` is indeterminate: after a restart it is there as a whole or not at all.
 /// - After the first `Err` of `append` or `seal`, every later one fails with [`JournalError::Failed`], and nothing is
 ///   retried: a second fsync may report success without the data.
+/// - Once damage is known ([`JournalView::report_damage`]), `append` and `seal` fail, `seal` also where it has nothing
+///   to write: a writer that is idle notices by it.
 /// - An empty batch is `Ok` and changes nothing.
 /// - A reader sees every durable record exactly once and in order, and never one that is not durable.
 /// - What was not released through [`Journal::release_through`] stays readable.
@@ -117,15 +144,50 @@ pub trait Journal: Send {
     /// The last durable record, or `ZERO`.
     fn position(&self) -> Position;
 
-    /// Says that nobody needs the records at or below `position` any more. They disappear when their segment is
-    /// also older than the configured retention. Never goes back: a lower position than before does nothing.
+    /// Says that nobody needs the records below `position` any more. They disappear when their segment is also older than
+    /// the configured retention. The record at `position` stays, for whoever stands there and compares its frame. A lower
+    /// position than before keeps what is still there: SQL may have lost what it had.
     fn release_through(&mut self, position: Position);
 
     /// About how many bytes of journal lie behind `position`: what a projection that stands there has still to read.
     fn bytes_after(&self, position: Position) -> u64;
 
     /// A reader whose first record is the one after `after`.
+    fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
+        self.view().reader(after)
+    }
+
+    /// For whoever reads beside the writer.
+    fn view(&self) -> View;
+}
+
+/// A journal as everybody sees it but its writer.
+pub type View = Arc<dyn JournalView>;
+
+/// May be used from any thread, for as long as anybody wants to.
+pub trait JournalView: Send + Sync {
+    fn id(&self) -> JournalId;
+
+    /// The last durable record, or `ZERO`.
+    fn last(&self) -> Position;
+
+    /// A reader whose first record is the one after `after`.
     fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError>;
+
+    /// The checksum of the frame that holds the record at `position`. By the chain it covers everything before the
+    /// frame, so two journals that agree on it have the same past. 0 for `ZERO`, which is in no frame.
+    ///
+    /// Reads one segment, from its start to that frame.
+    fn frame_at(&self, position: Position) -> Result<u32, ReadError>;
+
+    /// Fails the journal for everybody, now. The first reason is kept; readers that find damage report it by themselves.
+    fn report_damage(&self, reason: &str);
+
+    /// The damage that was reported.
+    fn damage(&self) -> Option<Arc<str>>;
+
+    /// Calls `tell` once damage is reported, at once if that has happened already.
+    fn on_damage(&self, tell: Box<dyn Fn() + Send + Sync>);
 }
 
 /// Follows a journal, usually on another thread than the writer's.
@@ -144,9 +206,6 @@ pub trait JournalReader: Send {
     /// many were left out; none, if the next one is still there.
     fn skip_released(&mut self) -> u64;
 }
-
-/// Makes readers on any thread, like [`Journal::reader`].
-pub type Readers = Arc<dyn Fn(Position) -> Result<Box<dyn JournalReader>, ReadError> + Send + Sync>;
 
 /// What the disk refused.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +243,9 @@ pub enum JournalError {
         batch_bytes: u64,
         batch_bytes_max: u64,
     },
+    /// Somebody found what cannot be read, so whatever is appended behind it would be lost with the next start.
+    #[error("journal: it is damaged: {reason}")]
+    Damaged { reason: Arc<str> },
     /// An earlier call failed; what is durable is known only after opening the journal again.
     #[error("journal: stopped by an earlier failure; restart to recover from what is on the disk")]
     Failed,

@@ -14,7 +14,9 @@ use super::format::{
     SegmentHeader, claimed_bytes, length,
 };
 use super::retained::{Retained, Segment};
-use super::{DiskFile, JournalReader, Position, ReadError, Records, io_failure};
+use super::{
+    DiskFile, JournalId, JournalReader, JournalView, Position, ReadError, Records, io_failure,
+};
 
 /// Read at once while there is that much to read.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -51,6 +53,48 @@ struct Window {
 struct Begun {
     payload: Range<usize>,
     next: Position,
+    checksum: u32,
+}
+
+impl<F: DiskFile> JournalView for Arc<Retained<F>> {
+    fn id(&self) -> JournalId {
+        self.journal_id
+    }
+
+    fn last(&self) -> Position {
+        self.durable().0
+    }
+
+    fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
+        self.segment_after(after)?;
+        Ok(Box::new(SegmentReader::new(Arc::clone(self), after)))
+    }
+
+    fn frame_at(&self, position: Position) -> Result<u32, ReadError> {
+        let Some(before) = position.get().checked_sub(1) else {
+            return Ok(0);
+        };
+        let mut records = Records::new();
+        self.reader(Position::new(before))?
+            .next_batch(1, &mut records)?;
+        let frame = records.frames().checksum_at(position);
+        frame.ok_or_else(|| ReadError::Ahead {
+            after: position,
+            last: self.last(),
+        })
+    }
+
+    fn report_damage(&self, reason: &str) {
+        self.soundness.report_damage(reason);
+    }
+
+    fn damage(&self) -> Option<Arc<str>> {
+        self.soundness.damage().cloned()
+    }
+
+    fn on_damage(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        self.soundness.on_damage(tell);
+    }
 }
 
 impl<F: DiskFile> SegmentReader<F> {
@@ -76,7 +120,7 @@ impl<F: DiskFile> SegmentReader<F> {
             let Some(record) = unread.next() else { return };
             // A reader may start in the middle of a frame.
             if begun.next > self.position {
-                records.push(begun.next, record);
+                records.push(begun.next, record, begun.checksum);
                 self.position = begun.next;
             }
             begun.next = begun.next.next();
@@ -95,8 +139,8 @@ impl<F: DiskFile> SegmentReader<F> {
             let step = cursor.step(&mut self.window, durable_end);
             self.cursor = Some(cursor);
             match step? {
-                Step::Records { payload, next } => {
-                    self.begun = Some(Begun { payload, next });
+                Step::Records(begun) => {
+                    self.begun = Some(begun);
                     return Ok(());
                 }
                 Step::Nothing => {}
@@ -126,19 +170,22 @@ impl<F: DiskFile> SegmentReader<F> {
         }
     }
 
-    /// Tells damage from a segment that was recycled under the reader.
+    /// Tells damage, which is everybody's, from a segment that was recycled under the reader.
     fn explain(&self, error: ReadError) -> ReadError {
-        let is_damage = matches!(error, ReadError::Damaged { .. });
+        if !matches!(error, ReadError::Damaged { .. }) {
+            return error;
+        }
         let is_recycled = self
             .cursor
             .as_ref()
             .is_some_and(|cursor| !cursor.segment.is_still_itself());
-        if is_damage && is_recycled {
+        if is_recycled {
             return ReadError::Released {
                 wanted: self.position.next(),
                 first: self.retained.first(),
             };
         }
+        self.retained.soundness.report_damage(&error.to_string());
         error
     }
 }
@@ -185,10 +232,7 @@ impl<F: DiskFile> JournalReader for SegmentReader<F> {
 
 /// What a frame had for the reader.
 enum Step {
-    Records {
-        payload: Range<usize>,
-        next: Position,
-    },
+    Records(Begun),
     Nothing,
     Closed,
 }
@@ -207,10 +251,11 @@ impl<F: DiskFile> Cursor<F> {
         let step = match frame.kind {
             FrameKind::Batch => {
                 let payload_start = start + FRAME_HEADER_BYTES;
-                Step::Records {
+                Step::Records(Begun {
                     payload: payload_start..payload_start + frame.payload.len(),
                     next: frame.first,
-                }
+                    checksum: frame.checksum,
+                })
             }
             FrameKind::Seal => Step::Nothing,
             FrameKind::Close => Step::Closed,

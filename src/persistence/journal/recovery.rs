@@ -11,11 +11,12 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
+use super::disk::write_checked;
 use super::format::{Frame, FrameKind, MARKER_FRAME_BYTES, SECTOR_BYTES, length};
 use super::reader::SegmentReader;
 use super::retained::{Retained, Segment};
 use super::scan::{Scanned, scan};
-use super::{Disk, DiskFile, Flaw, IoFailure, JournalReader, Position, io_failure};
+use super::{Disk, DiskFile, Flaw, IoFailure, JournalReader, Position, View, io_failure};
 
 const QUARANTINE: &str = "quarantine";
 const ZEROS_BYTES_MAX: u64 = 1 << 20;
@@ -62,6 +63,8 @@ pub struct Inspection {
     pub segments: usize,
     /// Reads all of it, from `first` to `last`. `None` if there is no segment yet.
     pub reader: Option<Box<dyn JournalReader>>,
+    /// The journal at the moment of the look, for other readers. `None` if there is no segment yet.
+    pub view: Option<View>,
 }
 
 impl std::fmt::Debug for Inspection {
@@ -129,13 +132,12 @@ fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
     } = summary(&scanned, None);
     let torn_tail = scanned.last().and_then(|newest| torn_tail(newest));
     let segments = scanned.len();
-    let reader = (segments > 0).then(|| {
-        let before_first = Position::new(first.get().saturating_sub(1));
-        Box::new(SegmentReader::new(
-            Arc::new(retain(scanned, last)),
-            before_first,
-        )) as Box<dyn JournalReader>
+    let retained = (segments > 0).then(|| Arc::new(retain(scanned, last)));
+    let before_first = Position::new(first.get().saturating_sub(1));
+    let reader = retained.clone().map(|retained| {
+        Box::new(SegmentReader::new(retained, before_first)) as Box<dyn JournalReader>
     });
+    let view = retained.map(|retained| Arc::new(retained) as View);
     Inspection {
         first,
         last,
@@ -143,6 +145,7 @@ fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
         torn_tail,
         segments,
         reader,
+        view,
     }
 }
 
@@ -304,7 +307,7 @@ fn close_again<F: DiskFile>(before: &Scanned<F>, newest: &Scanned<F>) -> std::io
         before.chain,
         (0, &announced),
     );
-    before.file.write_at(&frame, close_offset)?;
+    write_checked(&before.file, &frame, close_offset)?;
     before.file.sync_data()
 }
 
@@ -330,7 +333,7 @@ fn write_zeros(file: &impl DiskFile, start: u64, end: u64) -> std::io::Result<()
     let mut offset = start;
     while offset < end {
         let chunk_bytes = (end - offset).min(ZEROS_BYTES_MAX);
-        file.write_at(&zeros[..length(chunk_bytes)], offset)?;
+        write_checked(file, &zeros[..length(chunk_bytes)], offset)?;
         offset += chunk_bytes;
     }
     Ok(())

@@ -17,7 +17,8 @@ use std::{
 use parking_lot::Mutex;
 
 use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, SegmentName};
-use super::{Position, ReadError};
+use super::soundness::Soundness;
+use super::{JournalId, Position, ReadError};
 
 /// A segment that is kept.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(super) struct Retained<F> {
     durable_end: AtomicU64,
     /// Oldest first, without gaps, never empty.
     segments: Mutex<VecDeque<Arc<Segment<F>>>>,
+    pub(super) journal_id: JournalId,
+    pub(super) soundness: Soundness,
 }
 
 impl<F> Retained<F> {
@@ -71,11 +74,14 @@ impl<F> Retained<F> {
         position: Position,
         durable_end: u64,
     ) -> Self {
-        assert!(!segments.is_empty(), "a journal without a segment");
+        let newest = segments.back().expect("a journal has a segment");
+        let journal_id = JournalId::new(newest.header.journal_id);
         Self {
             durable_position: AtomicU64::new(position.get()),
             durable_end: AtomicU64::new(durable_end),
             segments: Mutex::new(segments),
+            journal_id,
+            soundness: Soundness::default(),
         }
     }
 
@@ -107,8 +113,9 @@ impl<F> Retained<F> {
         self.segments.lock().push_back(segment);
     }
 
-    /// Takes out the oldest segment if all its records are at or below `released` and the segments after it make up
-    /// for `retention_bytes`. The newest one stays in any case.
+    /// Takes out the oldest segment if all its records are below `released` and the segments after it make up
+    /// for `retention_bytes`. The newest one stays in any case, and so does the one that holds the record at `released`:
+    /// whoever stands there finds its frame, to compare it.
     pub(super) fn pop_released(
         &self,
         released: Position,
@@ -116,7 +123,7 @@ impl<F> Retained<F> {
     ) -> Option<Arc<Segment<F>>> {
         let mut segments = self.segments.lock();
         let (oldest, second, newest) = (segments.front()?, segments.get(1)?, segments.back()?);
-        let is_released = second.header.first <= released.next();
+        let is_released = second.header.first <= released;
         let is_old = newest.end() - oldest.end() >= retention_bytes;
         if is_released && is_old {
             segments.pop_front()

@@ -13,5 +13,7 @@ mod runner;
 mod waitlists;
 
 pub use fold::Disagreement;
-pub use projector::{ProjectError, Projector};
-pub use runner::{PACE, Projection, StopReason};
+pub use projector::ProjectError;
+#[cfg(test)]
+pub(crate) use projector::Projector;
+pub use runner::{PACE, Projection, ResumeProjectionError, StopReason};

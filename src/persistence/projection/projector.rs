@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::fold::{Disagreement, Fold, Needs};
 use crate::domain::{Event, Timestamp};
 use crate::persistence::database::{Database, Error, Writer};
+use crate::persistence::following::{Batch, Bookmark};
 use crate::persistence::journal::Position;
 
 /// Why a batch was not projected. SQL is as it was, or, if the end of the transaction is unknown, as it is to be:
@@ -21,29 +22,49 @@ pub enum ProjectError {
     Gap { position: Position, first: Position },
     /// Somebody else moves the position too.
     #[error(
-        "the projection no longer stands at {expected}: another process projects into this database"
+        "the projection no longer stands at {expected} of this journal: the database went back, or another process projects \
+         into it"
     )]
     Moved { expected: Position },
     /// The end of the transaction is not known.
     #[error("no answer within {after:?}")]
     TimedOut { after: Duration },
-    #[error("{0}; this database belongs to another journal, or was changed by hand")]
+    #[error("{0}; this database was changed by hand")]
     Disagreement(#[from] Disagreement),
 }
 
 /// The writer of the projection, on a connection of its own.
 #[derive(Debug)]
-pub struct Projector {
+pub(crate) struct Projector {
     writer: Writer,
-    position: Position,
+    /// Where SQL stands.
+    stored: Bookmark,
 }
 
 impl Projector {
     /// Must be used on the runtime on which it was opened.
-    pub async fn open(database: &Database) -> Result<Self, Error> {
+    pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
         let mut writer = Writer::open(database).await?;
-        let position = writer.position().await?;
-        Ok(Self { writer, position })
+        let stored = writer.bookmark().await?;
+        Ok(Self { writer, stored })
+    }
+
+    /// Where SQL stands now.
+    pub(super) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
+        self.stored = self.writer.bookmark().await?;
+        Ok(self.stored)
+    }
+
+    /// Writes down which journal is followed. The position stays.
+    pub(super) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
+        self.writer.bind(bookmark).await?;
+        self.stored = bookmark;
+        Ok(())
+    }
+
+    /// Whether what is applied from now on survives a power cut, and with it everything before.
+    pub(super) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
+        self.writer.commit_durably(durably).await
     }
 
     /// For a time when nothing else is to be done.
@@ -52,21 +73,31 @@ impl Projector {
     }
 
     /// The last record that SQL has.
-    pub fn position(&self) -> Position {
-        self.position
+    #[cfg(test)]
+    pub(crate) fn position(&self) -> Position {
+        self.stored.position
     }
 
     /// Projects the records of `batch` that SQL does not have yet. After an error the projector is of no more use.
-    pub async fn apply(&mut self, batch: &[(Position, Event)]) -> Result<(), ProjectError> {
-        let known = batch.partition_point(|(position, _)| *position <= self.position);
-        let batch = batch.get(known..).unwrap_or_default();
-        let (Some((first, _)), Some((last, _))) = (batch.first(), batch.last()) else {
+    pub(crate) async fn apply(&mut self, batch: &Batch) -> Result<(), ProjectError> {
+        let new = batch.after(self.stored.position);
+        let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) else {
             return Ok(());
         };
-        self.check_dense(batch, *first)?;
-        self.apply_new(batch, *last).await?;
-        self.position = *last;
+        self.check_dense(new, *first)?;
+        let end = batch.bookmark(*last);
+        self.apply_new(new, end).await?;
+        self.stored = end;
         Ok(())
+    }
+
+    /// The same with records of no journal in particular.
+    #[cfg(test)]
+    pub(crate) async fn apply_events(
+        &mut self,
+        events: &[(Position, Event)],
+    ) -> Result<(), ProjectError> {
+        self.apply(&Batch::of(events)).await
     }
 
     fn check_dense(
@@ -74,7 +105,7 @@ impl Projector {
         batch: &[(Position, Event)],
         first: Position,
     ) -> Result<(), ProjectError> {
-        let mut position = self.position;
+        let mut position = self.stored.position;
         for (next, _) in batch {
             if *next != position.next() {
                 return Err(ProjectError::Gap {
@@ -84,19 +115,20 @@ impl Projector {
             }
             position = *next;
         }
-        debug_assert_eq!(first, self.position.next());
+        debug_assert_eq!(first, self.stored.position.next());
         Ok(())
     }
 
     async fn apply_new(
         &mut self,
         batch: &[(Position, Event)],
-        last: Position,
+        end: Bookmark,
     ) -> Result<(), ProjectError> {
-        let expected = self.position;
+        let expected = self.stored;
         let needs = Needs::of(batch);
         let mut transaction = self.writer.begin().await?;
-        if !transaction.advance(expected, last).await? {
+        if !transaction.advance(expected, end).await? {
+            let expected = expected.position;
             return Err(ProjectError::Moved { expected });
         }
         transaction.note_stamp(last_stamp_of(batch)).await?;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::projector::{ProjectError, Projector};
-use crate::persistence::database::{Database, Error};
+use crate::persistence::database::{Database, Error, FollowerName};
 use crate::persistence::following::{
-    self, Batch, Follow, FollowError, Follower, Options, Progress,
+    self, Batch, Bookmark, Follow, FollowError, Follower, Options, Progress, ResumeError,
+    ResumePoint,
 };
-use crate::persistence::journal::{JournalReader, Position};
+use crate::persistence::journal::{Position, View};
 
 /// In a rush SQL works half of the time and leaves the rest to the buyers, for the first million records of it. After them
 /// SQL keeps up as well as it can.
@@ -24,14 +25,33 @@ pub const PACE: Options = Options {
 /// Why the projection cannot go on.
 pub type StopReason = following::StopReason<ProjectError>;
 
+/// Why SQL cannot follow a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeProjectionError {
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
 /// A running projection. Dropping it lets it run on; see [`Projection::stop`].
 #[derive(Debug)]
 pub struct Projection(Follower<ProjectError>);
 
 impl Projection {
-    /// Follows `reader`, which must begin where `progress` and SQL stand (see [`Database::position`]).
+    /// Where SQL stands in this journal. What an earlier release wrote is bound to it once the projection runs.
+    pub async fn find(
+        database: &Database,
+        journal: &View,
+    ) -> Result<ResumePoint, ResumeProjectionError> {
+        let stored = database.bookmark(FollowerName::Projection).await?;
+        Ok(ResumePoint::find(stored, journal)?)
+    }
+
+    /// Follows the journal from `point` on, which was found in it and where `progress` stands.
     pub fn start(
-        reader: Box<dyn JournalReader>,
+        journal: View,
+        point: ResumePoint,
         progress: Progress,
         database: Database,
         pace: Options,
@@ -40,7 +60,7 @@ impl Projection {
             database,
             projector: None,
         };
-        Follower::start(reader, progress, projecting, pace).map(Self)
+        Follower::start(journal, point, progress, projecting, pace).map(Self)
     }
 
     pub fn progress(&self) -> &Progress {
@@ -60,6 +80,15 @@ struct Projecting {
     projector: Option<Projector>,
 }
 
+impl Projecting {
+    async fn projector(&mut self) -> Result<&mut Projector, Error> {
+        match &mut self.projector {
+            Some(projector) => Ok(projector),
+            none => Ok(none.insert(Projector::open(&self.database).await?)),
+        }
+    }
+}
+
 impl Follow for Projecting {
     type Error = ProjectError;
 
@@ -71,13 +100,21 @@ impl Follow for Projecting {
         Position::new(u64::MAX)
     }
 
-    async fn apply(&mut self, batch: &Batch) -> Result<(), ProjectError> {
-        let projector = match &mut self.projector {
-            Some(projector) => projector,
-            None => self
-                .projector
-                .insert(Projector::open(&self.database).await?),
-        };
+    async fn bookmark(&mut self) -> Result<Bookmark, ProjectError> {
+        Ok(self.projector().await?.bookmark().await?)
+    }
+
+    async fn bind(&mut self, bookmark: Bookmark) -> Result<(), ProjectError> {
+        Ok(self.projector().await?.bind(bookmark).await?)
+    }
+
+    fn always_commits_durably(&self) -> bool {
+        self.database.engine().always_commits_durably()
+    }
+
+    async fn apply(&mut self, batch: &Batch, durably: bool) -> Result<(), ProjectError> {
+        let projector = self.projector().await?;
+        projector.commit_durably(durably).await?;
         projector.apply(batch).await
     }
 

@@ -55,7 +55,10 @@ async fn measure(store: &Store, name: &str) {
         postings,
     });
     let mut projector = Projector::open(&store.database).await.expect("a projector");
-    projector.apply(&shop.batch()).await.expect("a product");
+    projector
+        .apply_events(&shop.batch())
+        .await
+        .expect("a product");
 
     let mut position = projector.position();
     let began = Instant::now();
@@ -66,7 +69,7 @@ async fn measure(store: &Store, name: &str) {
             position = position.next();
             batch.push((position, placed(&mut dice, product, number as u64)));
         }
-        projector.apply(&batch).await.expect("a batch");
+        projector.apply_events(&batch).await.expect("a batch");
         if (start + BATCH).is_multiple_of(100_000) {
             println!(
                 "{name}: {} after {:.2} s",
@@ -123,7 +126,7 @@ async fn measure(store: &Store, name: &str) {
                 )
             })
             .collect();
-        projector.apply(&batch).await.expect("a batch");
+        projector.apply_events(&batch).await.expect("a batch");
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(

@@ -17,7 +17,10 @@ async fn project(store: &Store, batch: &[(Position, Event)], dice: &mut Dice) {
     while !rest.is_empty() {
         let len = 1 + dice.below(60).min(rest.len() as u64 - 1) as usize;
         let (now, later) = rest.split_at(len);
-        projector.apply(now).await.expect("a projected batch");
+        projector
+            .apply_events(now)
+            .await
+            .expect("a projected batch");
         rest = later;
     }
 }
@@ -93,13 +96,13 @@ fn a_batch_that_is_applied_twice_changes_nothing() {
         let batch = shop.batch();
         let mut projector = open(store).await;
         for part in batch.chunks(100) {
-            projector.apply(part).await.expect("a batch");
-            projector.apply(part).await.expect("the same batch");
+            projector.apply_events(part).await.expect("a batch");
+            projector.apply_events(part).await.expect("the same batch");
         }
         // Half known, half new; and all of it, on a new connection.
-        projector.apply(&batch).await.expect("all of it");
+        projector.apply_events(&batch).await.expect("all of it");
         let mut other = open(store).await;
-        other.apply(&batch).await.expect("all of it again");
+        other.apply_events(&batch).await.expect("all of it again");
         assert_eq!(
             diff(&load(store).await, &shop.live(Timestamp::ZERO)),
             NO_FAULTS
@@ -121,7 +124,7 @@ fn the_last_stamp_stays_where_the_records_of_an_earlier_release_went_back_in_tim
         *at = Timestamp::from_micros(1);
         let mut projector = open(store).await;
         for part in batch.chunks(7) {
-            projector.apply(part).await.expect("a batch");
+            projector.apply_events(part).await.expect("a batch");
         }
         assert_eq!(load(store).await.last_stamp, last_stamp);
     });
@@ -132,11 +135,11 @@ fn a_missing_record_is_noticed() {
     on_each_engine(async |store| {
         let batch = Shop::after(8, 50).batch();
         let mut projector = open(store).await;
-        let skipped = projector.apply(&batch[1..]).await;
+        let skipped = projector.apply_events(&batch[1..]).await;
         assert!(matches!(skipped, Err(ProjectError::Gap { .. })));
         let torn = [batch[0].clone(), batch[2].clone()];
         assert!(matches!(
-            projector.apply(&torn).await,
+            projector.apply_events(&torn).await,
             Err(ProjectError::Gap { .. })
         ));
         assert_eq!(load(store).await, Loaded::default());
@@ -150,8 +153,8 @@ fn a_second_writer_is_noticed_and_changes_nothing() {
         let batch = shop.batch();
         let mut slow = open(store).await;
         let mut fast = open(store).await;
-        fast.apply(&batch).await.expect("a batch");
-        let refused = slow.apply(&batch[..20]).await;
+        fast.apply_events(&batch).await.expect("a batch");
+        let refused = slow.apply_events(&batch[..20]).await;
         assert!(
             matches!(refused, Err(ProjectError::Moved { .. })),
             "{refused:?}"
@@ -170,13 +173,13 @@ fn a_journal_of_another_shop_is_refused() {
         let other = Shop::after(11, 400);
         open(store)
             .await
-            .apply(&shop.batch())
+            .apply_events(&shop.batch())
             .await
             .expect("a batch");
         let position = Position::new(shop.events.len() as u64);
         let mut foreign: Vec<_> = other.batch();
         foreign.retain(|(at, _)| *at > position);
-        let refused = open(store).await.apply(&foreign).await;
+        let refused = open(store).await.apply_events(&foreign).await;
         assert!(
             matches!(refused, Err(ProjectError::Disagreement(_))),
             "{refused:?}"
@@ -212,7 +215,7 @@ fn a_crash_leaves_the_rows_of_the_position() {
                 break;
             }
             let life = Duration::from_micros(200 + dice.below(60_000));
-            if tokio::time::timeout(life, projector.apply(rest))
+            if tokio::time::timeout(life, projector.apply_events(rest))
                 .await
                 .is_err()
             {
@@ -231,7 +234,7 @@ fn a_part_of_the_shop_is_loaded_alone() {
         let shop = Shop::after(13, 2_000);
         open(store)
             .await
-            .apply(&shop.batch())
+            .apply_events(&shop.batch())
             .await
             .expect("a batch");
         let all = shop.live(Timestamp::ZERO);

@@ -95,6 +95,7 @@ fn a_migration_that_was_killed_is_run_again() {
             // What the files after it read.
             "CREATE TABLE users (id BINARY(16) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL)",
             "ALTER TABLE audit_entries RENAME TO audit_log",
+            "CREATE TABLE projection (id BIGINT NOT NULL PRIMARY KEY, position BIGINT NOT NULL)",
         ] {
             execute(&store.address, statement.to_owned()).await;
         }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod bench;
+mod books;
 mod histories;
 mod journeys;
 mod mail_outbox;

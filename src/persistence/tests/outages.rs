@@ -39,10 +39,10 @@ fn append(journal: &mut MemoryJournal, shop: &Shop, from: usize, to: usize) {
 }
 
 async fn start(journal: &MemoryJournal, database: &Database) -> Projection {
-    let position = database.position().await.expect("a position");
-    let reader = journal.reader(position).expect("a reader");
-    let progress = Progress::new(reader.position());
-    Projection::start(reader, progress, database.clone(), impatient()).expect("a projection")
+    let view = journal.view();
+    let point = Projection::find(database, &view).await.expect("a place");
+    let progress = Progress::new(point.bookmark.position);
+    Projection::start(view, point, progress, database.clone(), impatient()).expect("a projection")
 }
 
 async fn wait_for(projection: &Projection, records: usize) {
@@ -237,9 +237,9 @@ fn a_record_that_cannot_be_read_ends_the_projection_with_its_number() {
         let ended = tokio::time::timeout(PATIENCE, progress.wait_for(Position::new(31))).await;
         assert!(ended.expect("it takes too long").is_err());
         let reason = projection.stop();
-        let Err(StopReason::Record { position, .. }) = reason else {
+        let Err(StopReason::Record(unreadable)) = reason else {
             panic!("{reason:?}")
         };
-        assert_eq!(position, Position::new(31));
+        assert_eq!(unreadable.position, Position::new(31));
     });
 }

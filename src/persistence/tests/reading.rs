@@ -12,7 +12,10 @@ use crate::persistence::projection::Projector;
 async fn shop_in(store: &Store, seed: u64, steps: usize) -> Shop {
     let shop = Shop::after(seed, steps);
     let mut projector = Projector::open(&store.database).await.expect("a projector");
-    projector.apply(&shop.batch()).await.expect("a batch");
+    projector
+        .apply_events(&shop.batch())
+        .await
+        .expect("a batch");
     shop
 }
 

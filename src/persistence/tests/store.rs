@@ -7,6 +7,18 @@ use crate::persistence::database::{Database, Options};
 
 pub(super) const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
 
+/// The tables that follow the journal, by the projection and the notices; the bookmarks last.
+const FOLLOWING: [&str; 8] = [
+    "products",
+    "orders",
+    "order_lines",
+    "payment_attempts",
+    "audit_entries",
+    "waitlist",
+    "order_outbox",
+    "followers",
+];
+
 /// A migrated database that nobody else uses.
 pub(super) struct Store {
     pub(super) database: Database,
@@ -53,6 +65,38 @@ impl Store {
         let store = Self::empty_mysql().await?;
         store.database.migrate().await.expect("tables");
         Some(store)
+    }
+
+    /// Remembers the rows that follow the journal as they are now.
+    pub(super) async fn back_up(&self) {
+        for table in FOLLOWING {
+            execute(&self.address, format!("DROP TABLE IF EXISTS old_{table}")).await;
+            let copy = format!("CREATE TABLE old_{table} AS SELECT * FROM {table}");
+            execute(&self.address, copy).await;
+        }
+    }
+
+    /// Brings back what [`Store::back_up`] remembered, all at once, as a restored backup or a fail-over to a server that
+    /// had not got everything.
+    pub(super) async fn restore(&self) {
+        sqlx::any::install_default_drivers();
+        let mut connection = sqlx::AnyConnection::connect(&self.address)
+            .await
+            .expect("a connection");
+        let begin = self.database.engine().begin_write();
+        let mut transaction = connection.begin_with(begin).await.expect("a transaction");
+        for table in FOLLOWING.into_iter().rev() {
+            for statement in [
+                format!("DELETE FROM {table}"),
+                format!("INSERT INTO {table} SELECT * FROM old_{table}"),
+            ] {
+                transaction
+                    .execute(sqlx::AssertSqlSafe(statement))
+                    .await
+                    .expect("a statement");
+            }
+        }
+        transaction.commit().await.expect("a commit");
     }
 
     pub(super) async fn end(self) {

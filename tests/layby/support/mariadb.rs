@@ -70,6 +70,34 @@ impl MariaDb {
         self.run(&daemon);
     }
 
+    /// Its files as they are in this moment, by which it is interrupted.
+    pub(crate) fn back_up(&mut self) {
+        self.kill();
+        self.copy("data", "backup");
+        self.start_again();
+    }
+
+    /// It dies, and comes back with what it had when it was backed up.
+    pub(crate) fn restore(&mut self) {
+        self.kill();
+        let data = self.directory.path().join("data");
+        std::fs::remove_dir_all(data).expect("removed");
+        self.copy("backup", "data");
+        self.start_again();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let path = |name: &str| self.directory.path().join(name);
+        let copied = Command::new("cp")
+            .args(["--archive", "--no-target-directory"])
+            .args([path(from), path(to)])
+            .status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "cp {from} {to}"
+        );
+    }
+
     /// It hangs: connections stay open, and nothing is answered.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);

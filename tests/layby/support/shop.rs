@@ -15,7 +15,7 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::client::text;
-use super::store::Tables;
+use super::store::{Tables, TablesLock};
 use super::{Caller, Process, Store, eventually, setting};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -461,6 +461,21 @@ impl Shop {
     /// All tables are gone.
     pub(crate) fn lose_tables(&self) {
         self.tables.lose();
+    }
+
+    /// Remembers the tables that follow the journal, under a name.
+    pub(crate) fn back_up_tables(&self, name: &str) {
+        self.tables.back_up(name);
+    }
+
+    /// Brings them back, beside a running server too.
+    pub(crate) fn restore_tables(&self, name: &str) {
+        self.tables.restore(name);
+    }
+
+    /// Nothing can be written into those tables until it is dropped.
+    pub(crate) fn lock_tables(&self) -> TablesLock {
+        TablesLock::take(self.tables.url())
     }
 
     /// A statement on the tables, past everything that guards them.

@@ -11,6 +11,18 @@ use super::setting;
 
 const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
 
+/// The tables that follow the journal; the bookmarks last.
+const FOLLOWING: [&str; 8] = [
+    "products",
+    "orders",
+    "order_lines",
+    "payment_attempts",
+    "audit_entries",
+    "waitlist",
+    "order_outbox",
+    "followers",
+];
+
 /// Which of the two a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Store {
@@ -87,8 +99,70 @@ impl Tables {
         }
     }
 
+    /// Remembers the tables that follow the journal, under a name.
+    pub(super) fn back_up(&self, name: &str) {
+        for table in FOLLOWING {
+            let copy = format!("CREATE TABLE {name}_{table} AS SELECT * FROM {table}");
+            execute(&self.url, copy);
+        }
+    }
+
+    /// Brings them back all at once, as a restored backup does, or a fail-over to a server that had not got everything.
+    pub(super) fn restore(&self, name: &str) {
+        let begin = match self.url.starts_with("sqlite:") {
+            true => "BEGIN IMMEDIATE",
+            false => "START TRANSACTION",
+        };
+        on_connection(&self.url, "a restored backup", async |connection| {
+            let mut transaction = connection.begin_with(begin).await?;
+            for table in FOLLOWING.into_iter().rev() {
+                for statement in [
+                    format!("DELETE FROM {table}"),
+                    format!("INSERT INTO {table} SELECT * FROM {name}_{table}"),
+                ] {
+                    transaction.execute(AssertSqlSafe(statement)).await?;
+                }
+            }
+            transaction.commit().await
+        });
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// Nobody else writes into the tables that follow the journal while it lives.
+pub(crate) struct TablesLock {
+    runtime: tokio::runtime::Runtime,
+    connection: Option<AnyConnection>,
+}
+
+impl TablesLock {
+    pub(super) fn take(url: &str) -> Self {
+        let lock = match url.starts_with("sqlite:") {
+            true => "BEGIN IMMEDIATE",
+            false => "LOCK TABLES followers WRITE",
+        };
+        install_default_drivers();
+        let runtime = runtime();
+        let connection = runtime.block_on(async {
+            let mut connection = AnyConnection::connect(url).await?;
+            connection.execute(lock).await?;
+            Ok::<_, sqlx::Error>(connection)
+        });
+        Self {
+            runtime,
+            connection: Some(connection.unwrap_or_else(|error| panic!("`{lock}`: {error}"))),
+        }
+    }
+}
+
+impl Drop for TablesLock {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.runtime.block_on(connection.close()).ok();
+        }
     }
 }
 
@@ -134,16 +208,19 @@ fn on_connection<T>(
     said: &str,
     act: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, sqlx::Error>,
 ) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
     install_default_drivers();
-    let done = runtime.block_on(async {
+    let done = runtime().block_on(async {
         let mut connection = AnyConnection::connect(server).await?;
         let done = act(&mut connection).await?;
         connection.close().await?;
         Ok(done)
     });
     done.unwrap_or_else(|error: sqlx::Error| panic!("`{said}` failed at {server}: {error}"))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }

@@ -22,7 +22,7 @@ use crate::domain::{
     PaymentOutcome, ProductId, Quantity, RequestId, RestockTo, Span, Timestamp, Window, WindowAct,
 };
 use crate::persistence::journal::{
-    Batch, Journal, JournalError, JournalReader, MemoryJournal, Position, ReadError,
+    Batch, Journal, JournalError, JournalReader, MemoryJournal, Position, ReadError, View,
 };
 
 const LAMP: ProductId = ProductId::new(0x1a);
@@ -66,6 +66,10 @@ impl Journal for NotedJournal {
 
     fn bytes_after(&self, position: Position) -> u64 {
         self.journal.bytes_after(position)
+    }
+
+    fn view(&self) -> View {
+        self.journal.view()
     }
 
     fn reader(&self, after: Position) -> Result<Box<dyn JournalReader>, ReadError> {
@@ -192,6 +196,7 @@ impl Stage {
         Moment {
             now: self.now,
             projected: self.projected,
+            projected_durably: self.projected,
             followed: self.projected,
         }
     }

@@ -35,6 +35,8 @@ pub enum WriteFault {
     Broken,
     /// ENOSPC, after a part of the bytes.
     Full,
+    /// Reported as done; nothing was written.
+    Lost,
 }
 
 /// The faults that fired so far.
@@ -42,6 +44,7 @@ pub enum WriteFault {
 pub struct FaultsFired {
     pub writes_broken: u64,
     pub writes_cut_short: u64,
+    pub writes_lost: u64,
     pub syncs_failed: u64,
     pub name_changes_refused: u64,
     pub power_cuts: u64,
@@ -56,10 +59,11 @@ pub struct FaultsFired {
 
 impl FaultsFired {
     /// Every counter with its name, for a report and for a check that none is zero.
-    pub fn counts(&self) -> [(&'static str, u64); 11] {
+    pub fn counts(&self) -> [(&'static str, u64); 12] {
         [
             ("writes broken", self.writes_broken),
             ("writes cut short", self.writes_cut_short),
+            ("writes lost", self.writes_lost),
             ("syncs failed", self.syncs_failed),
             ("name changes refused", self.name_changes_refused),
             ("power cuts", self.power_cuts),

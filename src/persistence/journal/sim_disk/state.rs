@@ -205,6 +205,10 @@ impl State {
                 self.fired.writes_broken += 1;
                 (0, Err(input_output_error()))
             }
+            Some(WriteFault::Lost) => {
+                self.fired.writes_lost += 1;
+                (0, Ok(()))
+            }
             Some(WriteFault::Full) => {
                 self.fired.writes_cut_short += 1;
                 (

@@ -76,6 +76,34 @@ fn a_full_disk_is_final_until_a_restart() {
     assert!(failures > 20, "only {failures} writes to cut short");
 }
 
+/// A disk that says that it wrote, and did not. Where a promise would rest on the write, it is noticed before the promise.
+#[test]
+fn no_promise_rests_on_a_write_that_never_happened() {
+    let mut noticed = 0;
+    for nth in 1.. {
+        let disk = SimDisk::new(nth);
+        let (mut journal, _) = open_sim(&disk).expect("an empty disk");
+        disk.plan(FaultPlan {
+            write: Some((nth, WriteFault::Lost)),
+            ..FaultPlan::default()
+        });
+        let acked = append_until_failure(&mut journal);
+        if disk.faults_fired().writes_lost == 0 {
+            break;
+        }
+        noticed += u64::from(acked < 60);
+        drop(journal);
+        let (journal, recovery) = open_sim(&disk.crash()).expect("it was noticed in time");
+        let last = recovery.last.get();
+        assert!(
+            last == acked || last == acked + 3,
+            "{last} records after {acked} were acknowledged"
+        );
+        check_history(&journal, 1, last);
+    }
+    assert!(noticed > 15, "only {noticed} lost writes were noticed");
+}
+
 #[test]
 fn a_failed_sync_says_which_file() {
     let disk = SimDisk::new(1);

@@ -242,6 +242,88 @@ fn a_reader_reports_damage_where_it_meets_it() {
     assert!(reader.position().get() > 18);
 }
 
+/// What is appended behind a record that cannot be read is lost with the next start. So nobody is promised anything more.
+#[test]
+fn what_one_reader_finds_damaged_ends_the_promises_to_all() {
+    let disk = disk_with(60);
+    let (mut journal, _) = open_sim(&disk).expect("a good journal");
+    append(&mut journal, 3).expect("a working disk");
+    let told = Arc::new(AtomicU64::new(0));
+    let tell = |times| {
+        let told = Arc::clone(&told);
+        move || {
+            told.fetch_add(times, Ordering::Relaxed);
+        }
+    };
+    journal.view().on_damage(Box::new(tell(1)));
+    let name = segments(&disk).swap_remove(1);
+    let content = disk.read_file(&name).expect("listed");
+    let frame = frames(&content).swap_remove(2);
+    disk.open(&name)
+        .and_then(|file| file.write_at(&[0; 512], frame.start as u64))
+        .expect("a working disk");
+    let mut reader = journal.reader(Position::ZERO).expect("kept");
+    let damage = drain(reader.as_mut(), 7).expect_err("a frame is gone");
+    let Err(JournalError::Damaged { reason }) = append(&mut journal, 1) else {
+        panic!("a promise behind a record that nobody can read");
+    };
+    assert_eq!(*reason, damage.to_string());
+    assert_eq!(journal.view().damage(), Some(reason));
+    assert!(matches!(journal.seal(), Err(JournalError::Failed)));
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    journal.view().on_damage(Box::new(tell(10)));
+    assert_eq!(
+        told.load(Ordering::Relaxed),
+        11,
+        "who comes late is told too"
+    );
+    // It is no worse than it was: what is whole can be read, and a start says the same.
+    assert_eq!(
+        drain(journal.reader(Position::new(57)).expect("kept").as_mut(), 7)
+            .expect("whole")
+            .len(),
+        6
+    );
+    drop(journal);
+    assert!(matches!(open_sim(&disk), Err(OpenError::Damaged { .. })));
+}
+
+/// The batch that was being made durable when somebody found damage: written, and promised to nobody.
+#[test]
+fn damage_that_is_found_during_a_sync_takes_the_batch_back() {
+    let watched = WatchedDisk {
+        disk: SimDisk::new(1),
+        in_sync: Arc::default(),
+        syncs_watched: Arc::default(),
+    };
+    let (mut journal, _) =
+        FileJournal::open(watched.clone(), tiny_options()).expect("an empty disk");
+    append(&mut journal, 3).expect("a working disk");
+    let reader = Reporter(journal.view());
+    watched.in_sync.lock().push(Box::new(reader));
+    let refused = append(&mut journal, 3);
+    assert!(matches!(refused, Err(JournalError::Damaged { .. })));
+    assert_eq!(journal.position().get(), 3);
+}
+
+/// Finds damage wherever it is asked.
+struct Reporter(View);
+
+impl JournalReader for Reporter {
+    fn next_batch(&mut self, _: usize, _: &mut Records) -> Result<usize, ReadError> {
+        self.0.report_damage("somebody said so");
+        Ok(0)
+    }
+
+    fn position(&self) -> Position {
+        Position::ZERO
+    }
+
+    fn skip_released(&mut self) -> u64 {
+        0
+    }
+}
+
 /// A disk that cannot be read for a moment is not a damaged journal.
 #[test]
 fn a_reader_whose_disk_fails_says_so() {

@@ -1,0 +1,8 @@
+-- How far whoever follows the journal has come, and which journal that is: its id, and the checksum of the frame that holds
+-- the record. Both are empty where an earlier release wrote the row, until the next start.
+CREATE TABLE IF NOT EXISTS followers (
+    name VARCHAR(32) NOT NULL PRIMARY KEY,
+    position BIGINT NOT NULL,
+    journal_id BIGINT,
+    frame_checksum BIGINT
+);
