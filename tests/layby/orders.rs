@@ -453,7 +453,8 @@ fn nothing_is_held_before_the_window_opens(store: Store) {
 }
 
 fn the_window_opens_and_closes_by_itself(store: Store) {
-    let shop = Shop::open(store);
+    // Each buyer takes as many as there is time for.
+    let shop = Shop::open_with(store, &["--open-orders-max", "0"]);
     let sale = Sale {
         opens_in_ms: 700,
         closes_in_ms: Some(1_700),
