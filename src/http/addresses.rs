@@ -1,7 +1,7 @@
 //! `/v1/me/addresses`: the address book.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::extract::{Caller, JsonBody};
 use super::ids;
 use super::problem::{FieldError, Problem};
+use super::routes::{Declaration, routes};
 use super::wire::{Page, PageQuery};
 use super::words::{rfc3339, uuid_of};
 use crate::accounts::{Accounts, Address, AddressDraft, AddressPatch};
@@ -62,28 +63,14 @@ pub(crate) struct AddressView {
 
 super::hide_in_logs!(NewAddress, AddressBody, AddressView);
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/me/addresses")
-                .route(web::post().to(create))
-                .route(super::get_or_head().to(list))
-                .default_service(super::method_not_allowed("POST, GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/me/addresses/{id}")
-                .route(web::patch().to(edit))
-                .route(web::delete().to(remove))
-                .default_service(super::method_not_allowed("PATCH, DELETE")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![create, list, edit, remove];
 
 /// The caller's addresses, oldest first.
 #[utoipa::path(
     get, path = "/v1/me/addresses", tag = "me", params(PageQuery),
     responses((status = 200, body = Page<AddressView>)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     accounts: Data<Accounts>,
@@ -105,7 +92,7 @@ pub(crate) async fn list(
     responses((status = 201, body = AddressView), (status = 409, description = "too_many_addresses"), (status = 422)),
     security(("bearer" = []))
 )]
-pub(crate) async fn create(
+async fn create(
     caller: Caller,
     body: JsonBody<NewAddress>,
     accounts: Data<Accounts>,
@@ -124,7 +111,7 @@ pub(crate) async fn create(
     patch, path = "/v1/me/addresses/{id}", tag = "me", params(("id" = Uuid, Path)), request_body = AddressBody,
     responses((status = 200, body = AddressView), (status = 404), (status = 422)), security(("bearer" = []))
 )]
-pub(crate) async fn edit(
+async fn edit(
     caller: Caller,
     id: Path<String>,
     body: JsonBody<AddressBody>,
@@ -143,7 +130,7 @@ pub(crate) async fn edit(
     delete, path = "/v1/me/addresses/{id}", tag = "me", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn remove(
+async fn remove(
     caller: Caller,
     id: Path<String>,
     accounts: Data<Accounts>,

@@ -1,6 +1,6 @@
 //! `/v1/auth`: signing up, in and out, and what is done by a mailed code. The only routes that take a password or a code.
 
-use actix_web::web::{self, Data, Json, Query};
+use actix_web::web::{Data, Json, Query};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload};
 use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::client_address::ClientAddress;
 use super::extract::JsonBody;
 use super::problem::{Fields, Problem};
+use super::routes::{Declaration, routes};
 use crate::accounts::events::Origin;
 use crate::accounts::fields::{Email, PersonName, Phone, Username};
 use crate::accounts::passwords::Password;
@@ -117,22 +118,17 @@ super::hide_in_logs!(
     ResetBody
 );
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/auth/username-available")
-                .route(super::get_or_head().to(username_available))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        )
-        .service(super::post("/v1/auth/sign-up").route(web::post().to(sign_up)))
-        .service(super::post("/v1/auth/verify-email").route(web::post().to(verify_email)))
-        .service(super::post("/v1/auth/resend-code").route(web::post().to(resend_code)))
-        .service(super::post("/v1/auth/sign-in").route(web::post().to(sign_in)))
-        .service(super::post("/v1/auth/refresh").route(web::post().to(refresh)))
-        .service(super::post("/v1/auth/sign-out").route(web::post().to(sign_out)))
-        .service(super::post("/v1/auth/forgot-password").route(web::post().to(forgot_password)))
-        .service(super::post("/v1/auth/reset-password").route(web::post().to(reset_password)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![
+    username_available,
+    sign_up,
+    verify_email,
+    resend_code,
+    sign_in,
+    refresh,
+    sign_out,
+    forgot_password,
+    reset_password
+];
 
 /// From where a request comes, for limits and the log of events.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +156,7 @@ pub(super) fn origin(request: &HttpRequest) -> Result<Origin, Problem> {
     get, path = "/v1/auth/username-available", tag = "auth", params(UsernameQuery),
     responses((status = 200, body = AvailableView), (status = 422), (status = 429))
 )]
-pub(crate) async fn username_available(
+async fn username_available(
     asked: Asked,
     query: Query<UsernameQuery>,
     accounts: Data<Accounts>,
@@ -180,7 +176,7 @@ pub(crate) async fn username_available(
         (status = 422), (status = 429), (status = 503),
     )
 )]
-pub(crate) async fn sign_up(
+async fn sign_up(
     asked: Asked,
     request: HttpRequest,
     body: JsonBody<SignUpBody>,
@@ -198,7 +194,7 @@ pub(crate) async fn sign_up(
     post, path = "/v1/auth/verify-email", tag = "auth", request_body = CodeBody,
     responses((status = 204), (status = 422, description = "code_invalid, invalid_values"), (status = 429))
 )]
-pub(crate) async fn verify_email(
+async fn verify_email(
     asked: Asked,
     body: JsonBody<CodeBody>,
     accounts: Data<Accounts>,
@@ -215,7 +211,7 @@ pub(crate) async fn verify_email(
     post, path = "/v1/auth/resend-code", tag = "auth", request_body = EmailBody,
     responses((status = 202, body = AcceptedView), (status = 422), (status = 429))
 )]
-pub(crate) async fn resend_code(
+async fn resend_code(
     asked: Asked,
     body: JsonBody<EmailBody>,
     accounts: Data<Accounts>,
@@ -234,7 +230,7 @@ pub(crate) async fn resend_code(
         (status = 422), (status = 429), (status = 503),
     )
 )]
-pub(crate) async fn sign_in(
+async fn sign_in(
     asked: Asked,
     body: JsonBody<SignInBody>,
     accounts: Data<Accounts>,
@@ -254,7 +250,7 @@ pub(crate) async fn sign_in(
     post, path = "/v1/auth/refresh", tag = "auth", request_body = RefreshBody,
     responses((status = 200, body = TokensView), (status = 401, description = "invalid_refresh_token"), (status = 429))
 )]
-pub(crate) async fn refresh(
+async fn refresh(
     asked: Asked,
     body: JsonBody<RefreshBody>,
     accounts: Data<Accounts>,
@@ -268,7 +264,7 @@ pub(crate) async fn refresh(
     post, path = "/v1/auth/sign-out", tag = "auth", request_body = SignOutBody,
     responses((status = 204), (status = 422), (status = 429))
 )]
-pub(crate) async fn sign_out(
+async fn sign_out(
     asked: Asked,
     body: JsonBody<SignOutBody>,
     accounts: Data<Accounts>,
@@ -288,7 +284,7 @@ pub(crate) async fn sign_out(
     post, path = "/v1/auth/forgot-password", tag = "auth", request_body = EmailBody,
     responses((status = 202, body = AcceptedView), (status = 422), (status = 429))
 )]
-pub(crate) async fn forgot_password(
+async fn forgot_password(
     asked: Asked,
     body: JsonBody<EmailBody>,
     accounts: Data<Accounts>,
@@ -303,7 +299,7 @@ pub(crate) async fn forgot_password(
     post, path = "/v1/auth/reset-password", tag = "auth", request_body = ResetBody,
     responses((status = 204), (status = 422, description = "code_invalid, invalid_values"), (status = 429), (status = 503))
 )]
-pub(crate) async fn reset_password(
+async fn reset_password(
     asked: Asked,
     body: JsonBody<ResetBody>,
     accounts: Data<Accounts>,

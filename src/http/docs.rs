@@ -3,12 +3,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use actix_web::web;
 use askama::Template;
 use serde_json::Value;
 
 use super::openapi;
 use super::problem::{Code, Entry, Problem};
+use super::routes::{Declaration, routes};
 
 const STYLE: &str = include_str!("../../templates/docs.css");
 /// The page needs its style, and nothing else from anywhere.
@@ -30,27 +30,38 @@ struct Route {
     statuses: String,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    for path in ["/docs", "/docs/problems"] {
-        config.service(
-            web::resource(path)
-                .route(super::get_or_head().to(docs))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        );
-    }
-    config.service(
-        web::resource("/docs/style.css")
-            .route(super::get_or_head().to(style))
-            .default_service(super::method_not_allowed("GET, HEAD")),
-    );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![docs, problems, style];
 
 /// This API as a page.
 #[utoipa::path(
     get, path = "/docs", tag = "operations",
     responses((status = 200, content_type = "text/html", body = String))
 )]
-pub(crate) async fn docs() -> Result<HttpResponse, Problem> {
+async fn docs() -> Result<HttpResponse, Problem> {
+    page()
+}
+
+/// Every error code on a page: where the `type` of a problem leads.
+#[utoipa::path(
+    get, path = "/docs/problems", tag = "operations",
+    responses((status = 200, content_type = "text/html", body = String))
+)]
+async fn problems() -> Result<HttpResponse, Problem> {
+    page()
+}
+
+/// How the page looks.
+#[utoipa::path(
+    get, path = "/docs/style.css", tag = "operations",
+    responses((status = 200, content_type = "text/css", body = String))
+)]
+async fn style() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/css; charset=utf-8")
+        .body(STYLE)
+}
+
+fn page() -> Result<HttpResponse, Problem> {
     let document =
         serde_json::to_value(openapi::document()).map_err(|error| Problem::internal(&error))?;
     let page = Page {
@@ -62,12 +73,6 @@ pub(crate) async fn docs() -> Result<HttpResponse, Problem> {
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .body(html))
-}
-
-async fn style() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
-        .body(STYLE)
 }
 
 fn routes(document: &Value) -> Vec<Route> {

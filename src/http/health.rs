@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{self, Data, Json};
+use actix_web::web::{Data, Json};
 use actix_web::{HttpResponse, Responder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::routes::{Declaration, routes};
 use crate::actors::Engine;
 use crate::clock::WallClock;
 
@@ -76,23 +77,11 @@ impl Health {
     }
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/healthz")
-                .route(super::get_or_head().to(healthz))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/readyz")
-                .route(super::get_or_head().to(readyz))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![healthz, readyz];
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200)))]
-pub(crate) async fn healthz() -> impl Responder {
+async fn healthz() -> impl Responder {
     Json(serde_json::json!({"status": "ok"}))
 }
 
@@ -101,7 +90,7 @@ pub(crate) async fn healthz() -> impl Responder {
     get, path = "/readyz", tag = "operations",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
 )]
-pub(crate) async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
+async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
     let health = lag();
     let link = engine.link();
     let failed = link.has_failed();

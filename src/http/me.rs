@@ -1,7 +1,7 @@
 //! `/v1/me`: what one sees and changes of oneself.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Json};
+use actix_web::web::{Data, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::auth::Asked;
 use super::extract::{Caller, JsonBody};
 use super::problem::{Fields, Problem};
+use super::routes::{Declaration, routes};
 use super::words::{rfc3339, uuid_of};
 use crate::accounts::fields::{PersonName, Phone};
 use crate::accounts::passwords::Password;
@@ -56,27 +57,14 @@ pub(crate) struct ProfileView {
 
 super::hide_in_logs!(ProfileBody, PasswordBody, ProfileView);
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/me")
-                .route(super::get_or_head().to(read))
-                .route(web::patch().to(edit))
-                .route(web::delete().to(erase))
-                .default_service(super::method_not_allowed("GET, HEAD, PATCH, DELETE")),
-        )
-        .service(super::post("/v1/me/password").route(web::post().to(change_password)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![read, edit, erase, change_password];
 
 /// What is known about the caller.
 #[utoipa::path(
     get, path = "/v1/me", tag = "me",
     responses((status = 200, body = ProfileView)), security(("bearer" = []))
 )]
-pub(crate) async fn read(
-    caller: Caller,
-    accounts: Data<Accounts>,
-) -> Result<Json<ProfileView>, Problem> {
+async fn read(caller: Caller, accounts: Data<Accounts>) -> Result<Json<ProfileView>, Problem> {
     Ok(Json(accounts.profile(caller.id).await?.into()))
 }
 
@@ -85,7 +73,7 @@ pub(crate) async fn read(
     patch, path = "/v1/me", tag = "me", request_body = ProfileBody,
     responses((status = 200, body = ProfileView), (status = 422)), security(("bearer" = []))
 )]
-pub(crate) async fn edit(
+async fn edit(
     caller: Caller,
     body: JsonBody<ProfileBody>,
     accounts: Data<Accounts>,
@@ -102,7 +90,7 @@ pub(crate) async fn edit(
     responses((status = 204), (status = 403, description = "wrong_password"), (status = 422), (status = 429)),
     security(("bearer" = []))
 )]
-pub(crate) async fn change_password(
+async fn change_password(
     caller: Caller,
     asked: Asked,
     body: JsonBody<PasswordBody>,
@@ -130,7 +118,7 @@ pub(crate) async fn change_password(
     delete, path = "/v1/me", tag = "me",
     responses((status = 204), (status = 409, description = "last_admin")), security(("bearer" = []))
 )]
-pub(crate) async fn erase(
+async fn erase(
     caller: Caller,
     asked: Asked,
     accounts: Data<Accounts>,

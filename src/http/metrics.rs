@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -16,24 +16,19 @@ use prometheus_client::registry::{Registry, Unit};
 use super::health::Lag;
 use super::live::Hub;
 use super::problem::Problem;
+use super::routes::{Declaration, routes};
 use crate::actors::{Engine, EngineLink};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/metrics")
-            .route(super::get_or_head().to(metrics))
-            .default_service(super::method_not_allowed("GET, HEAD")),
-    );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![metrics];
 
 /// Counters for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "application/openmetrics-text", body = String))
 )]
-pub(crate) async fn metrics(
+async fn metrics(
     engine: Data<Engine>,
     lag: Data<Lag>,
     hub: Data<Hub>,

@@ -1,5 +1,14 @@
 //! The HTTP surface. A handler parses, makes one call, shapes the answer.
 //!
+//! | file | what lives there |
+//! | --- | --- |
+//! | one a noun | handlers with the attributes that declare their routes, and the bodies they take and give |
+//! | `routes` | what is made of the declarations: routing, 405, the parts of the OpenAPI document |
+//! | `problem/` | every refusal that can be answered |
+//! | `extract`, `idempotency/` | who asks, with what body, under which key |
+//! | `wire`, `words`, `ids` | how values are spelled |
+//! | `server` | workers and their limits |
+//!
 //! **Invariant:** nothing here knows where the engine runs; it is spoken to through [`crate::actors::Engine`] alone.
 
 pub(crate) mod addresses;
@@ -20,6 +29,7 @@ pub(crate) mod payments;
 pub(crate) mod problem;
 pub(crate) mod products;
 pub(crate) mod returns;
+mod routes;
 mod server;
 pub(crate) mod waitlist;
 pub(crate) mod webhooks;
@@ -27,13 +37,12 @@ pub(crate) mod wire;
 pub(crate) mod wishlist;
 mod words;
 
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, Resource, ResponseError, Route, guard, web};
+use actix_web::web;
 
 pub(crate) use server::{HttpOptions, HttpParts, Serving, serve};
 
-use problem::{Code, Problem};
+use problem::Problem;
 
 /// Every route.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -42,23 +51,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             web::QueryConfig::default()
                 .error_handler(|error, _| Problem::field("query", error.to_string()).into()),
         )
-        // Paths are tried in this order: those of a sale come first.
-        .configure(orders::configure)
-        .configure(payments::configure)
-        .configure(returns::configure)
-        .configure(products::configure)
-        .configure(waitlist::configure)
-        .configure(live::configure)
-        .configure(auth::configure)
-        .configure(me::configure)
-        .configure(addresses::configure)
-        .configure(wishlist::configure)
-        .configure(admin::configure)
-        .configure(webhooks::configure)
-        .configure(health::configure)
-        .configure(metrics::configure)
-        .configure(docs::configure)
-        .configure(openapi::configure)
+        .app_data(
+            web::PathConfig::default().error_handler(|_, _| Problem::not_found("path").into()),
+        )
+        .configure(routes::configure)
         .default_service(web::route().to(no_such_route));
 }
 
@@ -79,16 +75,6 @@ pub fn default_headers() -> DefaultHeaders {
         ))
 }
 
-/// Reading, or asking what reading would answer.
-fn get_or_head() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// A resource that takes nothing but POST.
-fn post(path: &'static str) -> Resource {
-    web::resource(path).default_service(method_not_allowed("POST"))
-}
-
 /// Bodies with passwords and the like show nothing of themselves.
 macro_rules! hide_in_logs {
     ($($name:ident),+) => {
@@ -102,23 +88,6 @@ macro_rules! hide_in_logs {
     };
 }
 pub(crate) use hide_in_logs;
-
-/// For every resource: a known path, another method than those in `allow`.
-fn method_not_allowed(allow: &'static str) -> Route {
-    web::route().to(move |request: HttpRequest| async move {
-        let problem = Problem::of(
-            Code::MethodNotAllowed,
-            format!(
-                "{} is not for this path; it takes {allow}",
-                request.method()
-            ),
-        );
-        let mut response = problem.error_response();
-        let allow = HeaderValue::from_static(allow);
-        response.headers_mut().insert(header::ALLOW, allow);
-        response
-    })
-}
 
 async fn no_such_route() -> Result<&'static str, Problem> {
     Err(Problem::not_found("path"))

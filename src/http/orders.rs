@@ -1,7 +1,7 @@
 //! `/v1/orders`: the flash-sale endpoint, and what a buyer does with an order.
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path, Query};
-use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use super::extract::{Caller, Object};
 use super::idempotency::{Idempotent, Identity};
 use super::ids;
 use super::problem::{FieldError, Problem};
+use super::routes::{Declaration, routes};
 use super::wire::{OrderView, Page, PageQuery, PlacedOrder};
 use super::words::uuid_of;
 use crate::accounts::{self, Accounts};
@@ -41,25 +42,7 @@ pub(crate) struct NewLine {
     quantity: u32,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/orders")
-                .route(web::post().to(create))
-                .route(super::get_or_head().to(list))
-                .default_service(super::method_not_allowed("POST, GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/orders/{id}")
-                .route(super::get_or_head().to(read))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/orders/{id}/cancel")
-                .route(web::post().to(cancel))
-                .default_service(super::method_not_allowed("POST")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![create, list, read, cancel];
 
 /// Holds units of every line, or of none.
 #[utoipa::path(
@@ -74,7 +57,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn create(
+async fn create(
     request: Idempotent<NewOrder>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,
@@ -91,7 +74,7 @@ pub(crate) async fn create(
     get, path = "/v1/orders", tag = "orders", params(PageQuery),
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -111,7 +94,7 @@ pub(crate) async fn list(
     params(("id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn read(
+async fn read(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -133,7 +116,7 @@ pub(crate) async fn read(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn cancel(
+async fn cancel(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,

@@ -1,7 +1,7 @@
 //! `/v1/orders/{id}/payments`: attempts to pay.
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::{NoContext, Uuid};
@@ -9,6 +9,7 @@ use uuid::{NoContext, Uuid};
 use super::idempotency::Idempotent;
 use super::ids;
 use super::problem::{Code, Fact, Problem};
+use super::routes::{Declaration, routes};
 use super::wire::Money;
 use super::words::uuid_of;
 use crate::actors::Engine;
@@ -42,13 +43,7 @@ pub(crate) struct PaymentAnswered {
 
 const METHOD_CHARS_MAX: usize = 64;
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/v1/orders/{id}/payments")
-            .route(web::post().to(create))
-            .default_service(super::method_not_allowed("POST")),
-    );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![create];
 
 /// Pays a held order.
 #[utoipa::path(
@@ -68,7 +63,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn create(
+async fn create(
     id: Path<String>,
     request: Idempotent<NewPayment>,
     engine: Data<Engine>,

@@ -1,33 +1,22 @@
 //! `/v1/products`: what is on sale, with live availability, for everybody.
 
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 
 use super::ids;
 use super::problem::Problem;
+use super::routes::{Declaration, routes};
 use super::wire::{Page, PageQuery, ProductView};
 use crate::actors::Engine;
 use crate::domain::ProductId;
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/products")
-                .route(super::get_or_head().to(list))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/products/{id}")
-                .route(super::get_or_head().to(read))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![list, read];
 
 /// Products, oldest first.
 #[utoipa::path(
     get, path = "/v1/products", tag = "products", params(PageQuery),
     responses((status = 200, body = Page<ProductView>))
 )]
-pub(crate) async fn list(
+async fn list(
     page: Query<PageQuery>,
     engine: Data<Engine>,
 ) -> Result<Json<Page<ProductView>>, Problem> {
@@ -49,10 +38,7 @@ pub(crate) async fn list(
     params(("id" = uuid::Uuid, Path)),
     responses((status = 200, body = ProductView), (status = 404))
 )]
-pub(crate) async fn read(
-    id: Path<String>,
-    engine: Data<Engine>,
-) -> Result<Json<ProductView>, Problem> {
+async fn read(id: Path<String>, engine: Data<Engine>) -> Result<Json<ProductView>, Problem> {
     let id = ProductId::new(ids::parse(&id, "product")?);
     let listing = engine
         .board()

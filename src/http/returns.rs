@@ -1,12 +1,13 @@
 //! `/v1/orders/{id}/return`: a buyer sends an order back.
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::extract::{Caller, JsonBody};
 use super::problem::{Fields, Problem};
+use super::routes::{Declaration, routes};
 use super::wire::OrderView;
 use super::{ids, orders};
 use crate::accounts::Accounts;
@@ -23,9 +24,7 @@ pub(crate) struct NewReturn {
     reason: String,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(super::post("/v1/orders/{id}/return").route(web::post().to(request)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![request];
 
 /// Asks to send a delivered order back, until the end of the day after its delivery. The first reason stands.
 #[utoipa::path(
@@ -37,7 +36,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn request(
+async fn request(
     caller: Caller,
     id: Path<String>,
     body: JsonBody<NewReturn>,

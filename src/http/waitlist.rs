@@ -1,7 +1,7 @@
 //! `/v1/products/{id}/waitlist` and `/v1/me/waitlist`: waiting for units that come back. An offer is taken up by placing an
 //! order, like any other.
 
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, Responder};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::extract::{BodyIfAny, Caller};
 use super::ids;
 use super::problem::Problem;
+use super::routes::{Declaration, routes};
 use super::wire::{Page, PageQuery};
 use super::words::{rfc3339, uuid_of};
 use crate::actors::Engine;
@@ -46,20 +47,7 @@ pub(crate) struct OfferView {
     expires_at: String,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/products/{id}/waitlist")
-                .route(web::post().to(join))
-                .route(web::delete().to(leave))
-                .default_service(super::method_not_allowed("POST, DELETE")),
-        )
-        .service(
-            web::resource("/v1/me/waitlist")
-                .route(super::get_or_head().to(list))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![join, leave, list];
 
 /// Joins the end of the waitlist. Asked again for as many units, it tells the place there is.
 #[utoipa::path(
@@ -73,7 +61,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn join(
+async fn join(
     caller: Caller,
     id: Path<String>,
     body: BodyIfAny<NewWaiter>,
@@ -101,7 +89,7 @@ pub(crate) async fn join(
     params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404), (status = 503)), security(("bearer" = []))
 )]
-pub(crate) async fn leave(
+async fn leave(
     caller: Caller,
     id: Path<String>,
     engine: Data<Engine>,
@@ -116,7 +104,7 @@ pub(crate) async fn leave(
     get, path = "/v1/me/waitlist", tag = "waitlist", params(PageQuery),
     responses((status = 200, body = Page<PlaceView>)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,

@@ -3,13 +3,14 @@
 //! **Invariant:** nothing is done for a body whose signature does not fit, and 2xx is answered only once the effect is
 //! durable. Everything else makes the provider say it again.
 
-use actix_web::web::{self, Data, Json, Path};
+use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, Responder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::extract::RawBody;
 use super::problem::Problem;
+use super::routes::{Declaration, routes};
 use crate::actors::Engine;
 use crate::actors::message::Refusal;
 use crate::clock::{Clock, SystemClock};
@@ -27,9 +28,7 @@ pub(crate) struct Received {
 const SETTLED: Received = Received { result: "settled" };
 const IGNORED: Received = Received { result: "ignored" };
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(super::post("/v1/webhooks/payments/{provider}").route(web::post().to(receive)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![receive];
 
 /// Takes a signed event of the configured provider: `stripe` under `Stripe-Signature`, or `sandbox` under
 /// `Layby-Signature`, both as `t=SECONDS,v1=HEX` with HMAC-SHA-256 over `SECONDS.BODY`.
@@ -46,7 +45,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         (status = 503),
     )
 )]
-pub(crate) async fn receive(
+async fn receive(
     provider: Path<String>,
     request: HttpRequest,
     body: RawBody,

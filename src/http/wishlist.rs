@@ -1,6 +1,6 @@
 //! `/v1/me/wishlist`: what a buyer wants, with price and availability of this moment, and buying all of it in one go.
 
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, rt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::extract::{Caller, JsonBody};
 use super::idempotency::{Idempotent, Identity};
 use super::problem::Problem;
+use super::routes::{Declaration, routes};
 use super::wire::{Money, Page, PageQuery, PlacedOrder, ProductView, WindowView};
 use super::words::{rfc3339, uuid_of};
 use super::{ids, orders};
@@ -68,28 +69,14 @@ pub(crate) struct WishView {
     earliest_deadline: Option<String>,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/me/wishlist")
-                .route(super::get_or_head().to(list))
-                .default_service(super::method_not_allowed("GET, HEAD")),
-        )
-        .service(super::post("/v1/me/wishlist/checkout").route(web::post().to(checkout)))
-        .service(
-            web::resource("/v1/me/wishlist/{product_id}")
-                .route(web::put().to(put))
-                .route(web::delete().to(remove))
-                .default_service(super::method_not_allowed("PUT, DELETE")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![list, checkout, put, remove];
 
 /// The caller's list, in the order in which it was made.
 #[utoipa::path(
     get, path = "/v1/me/wishlist", tag = "wishlist", params(PageQuery),
     responses((status = 200, body = WishlistView)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     caller: Caller,
     page: Query<PageQuery>,
     engine: Data<Engine>,
@@ -123,7 +110,7 @@ pub(crate) async fn list(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn put(
+async fn put(
     caller: Caller,
     product: Path<String>,
     body: JsonBody<WishBody>,
@@ -151,7 +138,7 @@ pub(crate) async fn put(
     params(("product_id" = Uuid, Path)),
     responses((status = 204)), security(("bearer" = []))
 )]
-pub(crate) async fn remove(
+async fn remove(
     caller: Caller,
     product: Path<String>,
     accounts: Data<Accounts>,
@@ -174,7 +161,7 @@ pub(crate) async fn remove(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn checkout(
+async fn checkout(
     request: Idempotent<Checkout>,
     engine: Data<Engine>,
     accounts: Data<Accounts>,

@@ -3,7 +3,7 @@
 //! The two logs are kept apart, one by the journal and one by SQL. A page is merged from both by time, and its cursor says how
 //! far each of them has been read.
 
-use actix_web::web::{self, Data, Json, Query};
+use actix_web::web::{Data, Json, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::http::extract::Admin;
 use crate::http::problem::Problem;
+use crate::http::routes::{Declaration, routes};
 use crate::http::wire::{Page, PageQuery};
 use crate::http::words::{rfc3339, uuid_of};
-use crate::http::{get_or_head, method_not_allowed};
 use crate::persistence::database::{AuditEntry, Database, KeptEvent};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -60,20 +60,14 @@ struct Cursor {
     acts: u64,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/v1/admin/audit")
-            .route(get_or_head().to(list))
-            .default_service(method_not_allowed("GET, HEAD")),
-    );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![list];
 
 /// What was done, the latest first.
 #[utoipa::path(
     get, path = "/v1/admin/audit", tag = "admin", params(AuditQuery),
     responses((status = 200, body = Page<AuditView>)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     _: Admin,
     query: Query<AuditQuery>,
     database: Data<Database>,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{self, Bytes, Data, Path};
+use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,9 +19,10 @@ use crate::actors::Engine;
 use crate::domain::{Aftermath, Attempt, AttemptState, Line, Order, ProductId, Timestamp};
 use crate::http::auth::origin;
 use crate::http::extract::Staff;
+use crate::http::ids;
 use crate::http::problem::Problem;
+use crate::http::routes::{Declaration, routes};
 use crate::http::words::{refund_word, rfc3339, state_word, uuid_of};
-use crate::http::{get_or_head, ids, method_not_allowed};
 use crate::persistence::database::{self, Database};
 
 /// Files that are made at once; the next is told to come again.
@@ -100,13 +101,7 @@ enum Fault {
     Io(#[from] std::io::Error),
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/v1/admin/products/{id}/sale/orders.csv")
-            .route(get_or_head().to(sale_orders))
-            .default_service(method_not_allowed("GET, HEAD")),
-    );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![sale_orders];
 
 /// Every order with a line of the product, the oldest first, a row each. Admins also get where they go, which is noted.
 #[utoipa::path(
@@ -114,7 +109,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, content_type = "text/csv", body = String), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub(crate) async fn sale_orders(
+async fn sale_orders(
     staff: Staff,
     id: Path<String>,
     request: HttpRequest,

@@ -1,7 +1,7 @@
 //! `/v1/admin/orders/{id}/journey` and `/v1/admin/products/{id}/journey`: what the journal proves about one order, and
 //! about every unit of a product.
 
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -10,9 +10,10 @@ use crate::actors::Engine;
 use crate::actors::message::Viewer;
 use crate::domain::{OrderId, Posting, ProductId};
 use crate::http::extract::Staff;
+use crate::http::ids;
 use crate::http::problem::Problem;
+use crate::http::routes::{Declaration, routes};
 use crate::http::words::{bucket_word, rfc3339, uuid_of};
-use crate::http::{get_or_head, ids, method_not_allowed};
 use crate::persistence::journey::{Journeys, Movement, Step, Units};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -114,19 +115,7 @@ impl MovementsQuery {
     }
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/admin/orders/{id}/journey")
-                .route(get_or_head().to(of_order))
-                .default_service(method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/admin/products/{id}/journey")
-                .route(get_or_head().to(of_product))
-                .default_service(method_not_allowed("GET, HEAD")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![of_order, of_product];
 
 /// Every record about an order, with the units that it moved.
 #[utoipa::path(
@@ -134,7 +123,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, body = OrderJourney), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub(crate) async fn of_order(
+async fn of_order(
     _: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -157,7 +146,7 @@ pub(crate) async fn of_order(
     responses((status = 200, body = ProductJourney), (status = 404), (status = 503, description = "busy")),
     security(("bearer" = []))
 )]
-pub(crate) async fn of_product(
+async fn of_product(
     _: Staff,
     id: Path<String>,
     query: Query<MovementsQuery>,

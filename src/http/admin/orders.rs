@@ -2,7 +2,7 @@
 //!
 //! The list is what SQL has, a moment behind the engine; a single order is shown as it is now.
 
-use actix_web::web::{self, Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path, Query};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -15,9 +15,10 @@ use crate::actors::message::{Shipment, Viewer};
 use crate::domain::{BuyerId, Order, OrderId, ProductId};
 use crate::http::extract::{JsonBody, Staff};
 use crate::http::problem::{Fields, Problem};
+use crate::http::routes::{Declaration, routes};
 use crate::http::wire::{OrderView, Page, PageQuery};
 use crate::http::words::parse_state;
-use crate::http::{ids, method_not_allowed, orders, post};
+use crate::http::{ids, orders};
 use crate::persistence::database::{Database, OrderFilter};
 
 const CARRIER_CHARS_MAX: usize = 64;
@@ -70,29 +71,14 @@ impl OrdersQuery {
     }
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/admin/orders")
-                .route(crate::http::get_or_head().to(list))
-                .default_service(method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/admin/orders/{id}")
-                .route(crate::http::get_or_head().to(read))
-                .default_service(method_not_allowed("GET, HEAD")),
-        )
-        .service(post("/v1/admin/orders/{id}/shipment").route(web::post().to(ship)))
-        .service(post("/v1/admin/orders/{id}/delivered").route(web::post().to(deliver)))
-        .service(post("/v1/admin/orders/{id}/return/accept").route(web::post().to(accept_return)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![list, read, ship, deliver, accept_return];
 
 /// Orders of all buyers, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/orders", tag = "admin", params(OrdersQuery),
     responses((status = 200, body = Page<OrderView>)), security(("bearer" = []))
 )]
-pub(crate) async fn list(
+async fn list(
     _: Staff,
     query: Query<OrdersQuery>,
     database: Data<Database>,
@@ -117,7 +103,7 @@ pub(crate) async fn list(
     get, path = "/v1/admin/orders/{id}", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn read(
+async fn read(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -137,7 +123,7 @@ pub(crate) async fn read(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn ship(
+async fn ship(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewShipment>,
@@ -158,7 +144,7 @@ pub(crate) async fn ship(
     responses((status = 200, body = OrderView), (status = 404), (status = 409, description = "not_shipped")),
     security(("bearer" = []))
 )]
-pub(crate) async fn deliver(
+async fn deliver(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -177,7 +163,7 @@ pub(crate) async fn deliver(
     responses((status = 200, body = OrderView), (status = 404), (status = 409, description = "return_not_requested")),
     security(("bearer" = []))
 )]
-pub(crate) async fn accept_return(
+async fn accept_return(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,

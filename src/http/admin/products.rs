@@ -1,6 +1,6 @@
 //! `/v1/admin/products`: register, describe, stock, and the sale window.
 
-use actix_web::web::{self, Data, Json, Path};
+use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, Responder};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -10,10 +10,11 @@ use crate::actors::Engine;
 use crate::actors::message::{DetailsPatch, ProductAct};
 use crate::domain::{Details, Product, ProductId, RestockTo, Snapshot, Span, Window, WindowAct};
 use crate::http::extract::{JsonBody, Object, Staff};
+use crate::http::ids;
 use crate::http::problem::{FieldError, Problem};
+use crate::http::routes::{Declaration, routes};
 use crate::http::wire::{Money, ProductView, SaleView};
 use crate::http::words::parse_rfc3339;
-use crate::http::{ids, method_not_allowed};
 
 const NAME_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 10_000;
@@ -77,49 +78,25 @@ pub(crate) struct NewWindow {
     hold_seconds: Option<u32>,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    let act = |path: &str, act| {
-        web::resource(format!("/v1/admin/products/{{id}}/window/{path}"))
-            .app_data(Data::new(Act(act)))
-            .route(web::post().to(change_window))
-            .default_service(method_not_allowed("POST"))
-    };
-    config
-        .service(
-            web::resource("/v1/admin/products")
-                .route(web::post().to(create))
-                .default_service(method_not_allowed("POST")),
-        )
-        .service(
-            web::resource("/v1/admin/products/{id}")
-                .route(web::patch().to(edit))
-                .route(web::delete().to(delete))
-                .default_service(method_not_allowed("PATCH, DELETE")),
-        )
-        .service(
-            web::resource("/v1/admin/products/{id}/stock")
-                .route(web::put().to(set_stock))
-                .default_service(method_not_allowed("PUT")),
-        )
-        .service(
-            web::resource("/v1/admin/products/{id}/window")
-                .route(web::put().to(set_window))
-                .default_service(method_not_allowed("PUT")),
-        )
-        .service(act("open", WindowAct::Open))
-        .service(act("pause", WindowAct::Pause))
-        .service(act("resume", WindowAct::Resume))
-        .service(act("close", WindowAct::Close))
-        .service(
-            web::resource("/v1/admin/products/{id}/sale")
-                .route(crate::http::get_or_head().to(sale))
-                .default_service(method_not_allowed("GET, HEAD")),
-        );
+/// What is done to a window at once.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum WindowActWord {
+    Open,
+    Pause,
+    Resume,
+    Close,
 }
 
-/// Which of the four window acts a route stands for.
-#[derive(Debug, Clone, Copy)]
-struct Act(WindowAct);
+pub(crate) const ROUTES: &[Declaration] = routes![
+    create,
+    edit,
+    delete,
+    set_stock,
+    set_window,
+    change_window,
+    sale
+];
 
 /// Registers a product; it is not on sale before its window is set or opened.
 #[utoipa::path(
@@ -127,7 +104,7 @@ struct Act(WindowAct);
     responses((status = 201, body = ProductView), (status = 403), (status = 422)),
     security(("bearer" = []))
 )]
-pub(crate) async fn create(
+async fn create(
     staff: Staff,
     body: JsonBody<NewProduct>,
     engine: Data<Engine>,
@@ -147,7 +124,7 @@ pub(crate) async fn create(
     responses((status = 200, body = ProductView), (status = 404), (status = 422)),
     security(("bearer" = []))
 )]
-pub(crate) async fn edit(
+async fn edit(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<ProductPatch>,
@@ -166,7 +143,7 @@ pub(crate) async fn edit(
     responses((status = 204), (status = 404), (status = 409, description = "has_committed_units")),
     security(("bearer" = []))
 )]
-pub(crate) async fn delete(
+async fn delete(
     staff: Staff,
     id: Path<String>,
     engine: Data<Engine>,
@@ -185,7 +162,7 @@ pub(crate) async fn delete(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn set_stock(
+async fn set_stock(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewStock>,
@@ -207,7 +184,7 @@ pub(crate) async fn set_stock(
     responses((status = 200, body = SaleView), (status = 404), (status = 422)),
     security(("bearer" = []))
 )]
-pub(crate) async fn set_window(
+async fn set_window(
     staff: Staff,
     id: Path<String>,
     body: JsonBody<NewWindow>,
@@ -219,20 +196,20 @@ pub(crate) async fn set_window(
     Ok(Json(SaleView::view(&snapshot, engine.now())))
 }
 
-/// Opens, pauses, resumes or closes the sale now. `{act}` is `open`, `pause`, `resume` or `close`.
+/// Opens, pauses, resumes or closes the sale now.
 #[utoipa::path(
     post, path = "/v1/admin/products/{id}/window/{act}", tag = "admin",
-    params(("id" = Uuid, Path), ("act" = String, Path)),
+    params(("id" = Uuid, Path), ("act" = inline(WindowActWord), Path)),
     responses((status = 200, body = SaleView), (status = 404), (status = 409, description = "not_open, closed")),
     security(("bearer" = []))
 )]
 async fn change_window(
     staff: Staff,
-    id: Path<String>,
-    act: Data<Act>,
+    path: Path<(String, WindowActWord)>,
     engine: Data<Engine>,
 ) -> Result<Json<SaleView>, Problem> {
-    let act = ProductAct::Window(act.0, None);
+    let (id, act) = path.into_inner();
+    let act = ProductAct::Window(act.into(), None);
     let snapshot = change(&engine, product_id(&id)?, staff, act).await?;
     Ok(Json(SaleView::view(&snapshot, engine.now())))
 }
@@ -243,11 +220,7 @@ async fn change_window(
     params(("id" = Uuid, Path)),
     responses((status = 200, body = SaleView), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn sale(
-    _: Staff,
-    id: Path<String>,
-    engine: Data<Engine>,
-) -> Result<Json<SaleView>, Problem> {
+async fn sale(_: Staff, id: Path<String>, engine: Data<Engine>) -> Result<Json<SaleView>, Problem> {
     let snapshot = engine
         .board()
         .snapshot(product_id(&id)?)
@@ -276,6 +249,17 @@ fn listing_view(engine: &Engine, product: ProductId) -> Result<ProductView, Prob
 
 fn product_id(text: &str) -> Result<ProductId, Problem> {
     Ok(ProductId::new(ids::parse(text, "product")?))
+}
+
+impl From<WindowActWord> for WindowAct {
+    fn from(word: WindowActWord) -> Self {
+        match word {
+            WindowActWord::Open => Self::Open,
+            WindowActWord::Pause => Self::Pause,
+            WindowActWord::Resume => Self::Resume,
+            WindowActWord::Close => Self::Close,
+        }
+    }
 }
 
 impl NewProduct {

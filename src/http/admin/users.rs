@@ -1,7 +1,7 @@
 //! `/v1/admin/users`: what accounts may do. For admins alone.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Json, Path};
+use actix_web::web::{Data, Json, Path};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -11,9 +11,10 @@ use crate::accounts::token::Role;
 use crate::domain::BuyerId;
 use crate::http::auth::Asked;
 use crate::http::extract::{Admin, JsonBody};
+use crate::http::ids;
 use crate::http::problem::Problem;
+use crate::http::routes::{Declaration, routes};
 use crate::http::words::uuid_of;
-use crate::http::{get_or_head, ids, method_not_allowed, post};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,24 +31,14 @@ pub(crate) struct RoleView {
     role: &'static str,
 }
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/admin/users/{id}/role")
-                .route(get_or_head().to(role))
-                .route(web::post().to(set_role))
-                .default_service(method_not_allowed("GET, HEAD, POST")),
-        )
-        .service(post("/v1/admin/users/{id}/suspend").route(web::post().to(suspend)))
-        .service(post("/v1/admin/users/{id}/reinstate").route(web::post().to(reinstate)));
-}
+pub(crate) const ROUTES: &[Declaration] = routes![role, set_role, suspend, reinstate];
 
 /// The role of an account.
 #[utoipa::path(
     get, path = "/v1/admin/users/{id}/role", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 200, body = RoleView), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn role(
+async fn role(
     _: Admin,
     id: Path<String>,
     accounts: Data<Accounts>,
@@ -63,7 +54,7 @@ pub(crate) async fn role(
     responses((status = 200, body = RoleView), (status = 404), (status = 409, description = "last_admin"), (status = 422)),
     security(("bearer" = []))
 )]
-pub(crate) async fn set_role(
+async fn set_role(
     admin: Admin,
     asked: Asked,
     id: Path<String>,
@@ -81,7 +72,7 @@ pub(crate) async fn set_role(
     post, path = "/v1/admin/users/{id}/suspend", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404), (status = 409, description = "last_admin")), security(("bearer" = []))
 )]
-pub(crate) async fn suspend(
+async fn suspend(
     admin: Admin,
     asked: Asked,
     id: Path<String>,
@@ -98,7 +89,7 @@ pub(crate) async fn suspend(
     post, path = "/v1/admin/users/{id}/reinstate", tag = "admin", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 404)), security(("bearer" = []))
 )]
-pub(crate) async fn reinstate(
+async fn reinstate(
     admin: Admin,
     asked: Asked,
     id: Path<String>,

@@ -28,4 +28,4 @@ mod stream;
 pub(crate) use admission::Admission;
 pub(crate) use connection::Connection;
 pub(crate) use hub::Hub;
-pub(crate) use routes::configure;
+pub(crate) use routes::ROUTES;

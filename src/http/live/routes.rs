@@ -1,7 +1,7 @@
 //! The three streams: a product for everybody, its sale for the shop, and a buyer's own news.
 
 use actix_web::http::Method;
-use actix_web::web::{self, Data, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::event::Events;
@@ -12,29 +12,13 @@ use crate::accounts::token::Role;
 use crate::actors::{Engine, Watch};
 use crate::domain::{BuyerId, ProductId};
 use crate::http::extract::{Caller, Staff, bearer_token};
+use crate::http::ids;
 use crate::http::problem::Problem;
-use crate::http::{get_or_head, ids, method_not_allowed};
+use crate::http::routes::{Declaration, routes};
 
 const ANYBODY: &[Role] = &[Role::Buyer, Role::Seller, Role::Admin];
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/products/{id}/live")
-                .route(get_or_head().to(product))
-                .default_service(method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/admin/products/{id}/sale/live")
-                .route(get_or_head().to(sale))
-                .default_service(method_not_allowed("GET, HEAD")),
-        )
-        .service(
-            web::resource("/v1/me/events")
-                .route(get_or_head().to(events))
-                .default_service(method_not_allowed("GET, HEAD")),
-        );
-}
+pub(crate) const ROUTES: &[Declaration] = routes![product, sale, events];
 
 /// Availability, price and window of a product, now and whenever they change, as events `product`.
 #[utoipa::path(
@@ -45,7 +29,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         (status = 404), (status = 503, description = "too_many_streams, shutting_down"),
     )
 )]
-pub(crate) async fn product(
+async fn product(
     id: Path<String>,
     request: HttpRequest,
     hub: Data<Hub>,
@@ -64,7 +48,7 @@ pub(crate) async fn product(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn sale(
+async fn sale(
     staff: Staff,
     id: Path<String>,
     request: HttpRequest,
@@ -92,7 +76,7 @@ pub(crate) async fn sale(
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn events(
+async fn events(
     caller: Caller,
     request: HttpRequest,
     engine: Data<Engine>,

@@ -28,6 +28,8 @@ struct Route {
     path: String,
     door: Door,
     body: Option<Value>,
+    /// What the document says that it answers.
+    statuses: Vec<String>,
 }
 
 /// Things of Alice that routes are about.
@@ -129,12 +131,13 @@ fn routes(shop: &Shop, things: &Things) -> Vec<Route> {
                 .as_array()
                 .is_some_and(|it| !it.is_empty());
             assert_eq!(is_guarded, door != Door::Everybody, "{method} {path}");
-            let path = path.clone();
+            let responses = operation["responses"].as_object().expect("responses");
             routes.push(Route {
                 method,
-                path,
+                path: path.clone(),
                 door,
                 body,
+                statuses: responses.keys().cloned().collect(),
             });
         }
     }
@@ -171,14 +174,23 @@ fn path_to(route: &Route, things: &Things, missing: bool) -> String {
     path.replace("{provider}", "sandbox") + query
 }
 
+/// Whatever is answered is in the document.
 fn ask(caller: &Caller, route: &Route, path: &str) -> Answer {
     // Those who are let in would be told more and more.
     let is_stream = path.ends_with("/live") || path.ends_with("/events");
-    if route.method == Method::GET && is_stream {
-        return caller.hear_out(path);
-    }
-    let key = Key::fresh();
-    caller.send(&route.method, path, Some(&key), route.body.as_ref())
+    let answer = if route.method == Method::GET && is_stream {
+        caller.hear_out(path)
+    } else {
+        let key = Key::fresh();
+        caller.send(&route.method, path, Some(&key), route.body.as_ref())
+    };
+    let status = answer.status.to_string();
+    assert!(
+        route.statuses.contains(&status),
+        "{answer} is not in the document: {:?}",
+        route.statuses
+    );
+    answer
 }
 
 /// The same but for ids.
