@@ -119,6 +119,13 @@ impl Hasher for IdHasher {
     }
 }
 
+/// What [`IdHasher`] makes of an id.
+pub fn hash_of(id: u128) -> u64 {
+    let mut hasher = IdHasher::default();
+    hasher.write_u128(id);
+    hasher.finish()
+}
+
 fn halves(id: u128) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = id.to_le_bytes();
     [

@@ -10,8 +10,11 @@
     clippy::indexing_slicing
 )]
 
+mod deadlines;
 mod event;
+mod hash_buckets;
 mod ids;
+mod lines;
 mod money;
 mod order;
 mod payment;
@@ -24,11 +27,14 @@ mod time;
 mod waitlist;
 mod window;
 
+pub use deadlines::Deadlines;
 pub use event::{AdminMark, Event, OfferTaken, OrderChange, OrderPlaced, ProductChange};
+pub use hash_buckets::HashBuckets;
 pub use ids::{
     AddressId, AttemptId, BuyerId, Fingerprint, IdHasher, IdMap, KeyHash, OrderId, ProductId,
-    RequestId,
+    RequestId, hash_of,
 };
+pub use lines::Lines;
 pub use money::{Currency, Line, Money, Quantity};
 pub use order::{Aftermath, Order, OrderState, ReclaimCheck, Release};
 pub use payment::{Attempt, AttemptState, PaymentAnswer, PaymentOutcome, RefundState};

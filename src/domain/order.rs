@@ -4,7 +4,7 @@
 //! the postings. A hold ends by `now >= deadline`, whatever a timer does.
 
 use super::{
-    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Line,
+    AddressId, Attempt, AttemptId, AttemptState, Bucket, BuyerId, Fingerprint, KeyHash, Lines,
     Money, OrderChange, OrderId, OrderPlaced, PaymentAnswer, PaymentOutcome, RefundState,
     Rejection, Span, Timestamp,
 };
@@ -58,7 +58,7 @@ pub struct Order {
     pub key: KeyHash,
     pub fingerprint: Fingerprint,
     pub address: Option<AddressId>,
-    pub lines: Box<[Line]>,
+    pub lines: Lines,
     pub state: OrderState,
     pub placed_at: Timestamp,
     /// The deadline as first answered; the deadline itself may be extended once.
@@ -147,7 +147,7 @@ impl Order {
             key: placed.key,
             fingerprint: placed.fingerprint,
             address: placed.address,
-            lines: placed.lines.clone().into_boxed_slice(),
+            lines: placed.lines.as_slice().into(),
             state: OrderState::Held,
             placed_at: placed.at,
             pay_by: placed.deadline,

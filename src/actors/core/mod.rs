@@ -5,7 +5,7 @@
 //! | `machine` | one turn after the other: take, decide, apply, append, let out |
 //! | `message` | what the core is told, and what it answers |
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
-//! | `product`, `order` | the actors of one product, and of one slice of the buyers |
+//! | `product`, `orders` | the actors of one product, and of one slice of the buyers |
 //! | `turn` | what a batch of commands decided, kept back until the journal has it |
 //! | `recall` | orders that have left memory and are asked for again |
 //! | `replay` | the journal folded into a cell that was read from SQL |
@@ -19,7 +19,7 @@ pub(crate) mod cell;
 mod crash;
 pub(crate) mod machine;
 pub mod message;
-mod order;
+mod orders;
 mod product;
 pub(crate) mod recall;
 pub(crate) mod replay;

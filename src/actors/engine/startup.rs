@@ -229,7 +229,7 @@ pub fn replay_state(
         position: through,
         last_stamp: cell.latest_stamp(),
         products: cell.products().cloned().collect(),
-        orders: cell.orders().cloned().collect(),
+        orders: cell.orders().collect(),
     })
 }
 

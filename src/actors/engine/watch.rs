@@ -88,7 +88,7 @@ impl Watchers {
     }
 
     /// Tells those who watch the buyers of these orders how they stand.
-    pub(crate) fn tell<'a>(&self, orders: impl Iterator<Item = &'a Order>) {
+    pub(crate) fn tell(&self, orders: impl Iterator<Item = Order>) {
         let mailboxes = self.mailboxes.lock();
         for order in orders {
             for mailbox in mailboxes.get(&order.buyer).into_iter().flatten() {
@@ -228,7 +228,7 @@ mod tests {
         let watch = Watch::open(&watchers, KIM);
         let other = Watch::open(&watchers, BuyerId::new(8));
         assert!(watchers.is_anybody());
-        watchers.tell([order(1, 1)].iter());
+        watchers.tell([order(1, 1)].into_iter());
         assert_eq!(told(&watch), [(1, 1)]);
         assert_eq!((told(&watch), told(&other)), (vec![], vec![]));
         drop((watch, other));
@@ -240,7 +240,7 @@ mod tests {
     fn what_nobody_has_fetched_is_replaced_by_what_is_newer() {
         let watchers = Arc::new(Watchers::default());
         let watch = Watch::open(&watchers, KIM);
-        watchers.tell([order(1, 1), order(2, 2), order(1, 3)].iter());
+        watchers.tell([order(1, 1), order(2, 2), order(1, 3)].into_iter());
         assert_eq!(told(&watch), [(1, 3), (2, 2)]);
     }
 
@@ -249,7 +249,7 @@ mod tests {
         let watchers = Arc::new(Watchers::default());
         let watch = Watch::open(&watchers, KIM);
         let gone = |product| (KIM, ProductId::new(product), None);
-        watchers.tell([order(1, 1)].iter());
+        watchers.tell([order(1, 1)].into_iter());
         watchers.tell_places([gone(5), gone(6), gone(5)].into_iter());
         assert_eq!(told(&watch), [(1, 1), (5, u64::MAX), (6, u64::MAX)]);
     }
@@ -260,14 +260,14 @@ mod tests {
         let watch = Watch::open(&watchers, KIM);
         let limit = u128::try_from(Watch::NOTICES_MAX).expect("small");
         for id in 1..=limit {
-            watchers.tell([order(id, 1)].iter());
+            watchers.tell([order(id, 1)].into_iter());
         }
         assert_eq!(told(&watch).len(), Watch::NOTICES_MAX);
         for id in 1..=limit + 2 {
-            watchers.tell([order(id, 1)].iter());
+            watchers.tell([order(id, 1)].into_iter());
         }
         assert_eq!(told(&watch), [(0, 0)]);
-        watchers.tell([order(1, 9)].iter());
+        watchers.tell([order(1, 9)].into_iter());
         assert_eq!(told(&watch), [(1, 9)], "it begins anew");
     }
 }

@@ -3,14 +3,14 @@
 //! Knows no other product and no order: an order of several products asks each in turn, and only then is anything
 //! applied.
 
+mod in_hand;
 mod waiting;
 
-use std::collections::BTreeMap;
-
 use super::{
-    Availability, Bucket, BuyerId, IdMap, Money, Phase, Posting, ProductChange, ProductId,
+    Availability, Bucket, BuyerId, Deadlines, Money, Phase, Posting, ProductChange, ProductId,
     Quantity, Rejection, Shortage, Span, Stock, Timestamp, Waiter, Waitlist, Window, WindowAct,
 };
+use in_hand::InHand;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Details {
@@ -61,11 +61,10 @@ pub struct Product {
     pub window: Option<Window>,
     pub stock: Stock,
     pub deleted: bool,
-    /// Units held, offered or bought by each person; people with none are not kept.
-    in_hand: IdMap<BuyerId, u64>,
-    /// When live holds end, and how many at each instant.
-    hold_ends: BTreeMap<Timestamp, u64>,
-    holds: u64,
+    /// Units held, offered or bought by each person.
+    in_hand: InHand,
+    /// When live holds end.
+    hold_ends: Deadlines<()>,
     waitlist: Waitlist,
 }
 
@@ -150,9 +149,8 @@ impl Product {
             window: None,
             stock: Stock::default(),
             deleted: false,
-            in_hand: IdMap::default(),
-            hold_ends: BTreeMap::new(),
-            holds: 0,
+            in_hand: InHand::default(),
+            hold_ends: Deadlines::default(),
             waitlist: Waitlist::default(),
         }
     }
@@ -166,12 +164,13 @@ impl Product {
         mut waiters: Vec<Waiter>,
     ) -> Self {
         for (buyer, units) in people {
-            self.give(buyer, units);
+            self.in_hand.give(buyer, units);
         }
         waiters.sort_unstable_by_key(|waiter| waiter.ticket);
         for waiter in waiters {
             if let Some(offer) = waiter.offer {
-                self.give(waiter.buyer, u64::from(offer.units.get()));
+                self.in_hand
+                    .give(waiter.buyer, u64::from(offer.units.get()));
             }
             self.waitlist.insert(waiter);
         }
@@ -183,9 +182,9 @@ impl Product {
             id: self.id,
             window: self.window,
             stock: self.stock,
-            holds: self.holds,
+            holds: count(self.hold_ends.len()),
             earliest_deadline: earlier(
-                self.hold_ends.keys().next().copied(),
+                self.hold_ends.first().map(|(end, ())| end),
                 self.waitlist.first_deadline(),
             ),
             waiting: count(self.waitlist.waiting()),
@@ -199,12 +198,12 @@ impl Product {
     }
 
     pub fn in_hand(&self, buyer: BuyerId) -> u64 {
-        self.in_hand.get(&buyer).copied().unwrap_or(0)
+        self.in_hand.of(buyer)
     }
 
     /// Every person with units in hand, for the recount of the books.
     pub fn people(&self) -> impl Iterator<Item = (BuyerId, u64)> + '_ {
-        self.in_hand.iter().map(|(buyer, units)| (*buyer, *units))
+        self.in_hand.iter()
     }
 
     // -- decide --------------------------------------------------------------------------------------------------
@@ -459,53 +458,21 @@ impl Product {
         self.stock.post(posting);
         let Some(buyer) = buyer else { return };
         match (posting.from.is_in_hand(), posting.to.is_in_hand()) {
-            (false, true) => self.give(buyer, posting.units),
-            (true, false) => self.take(buyer, posting.units),
+            (false, true) => self.in_hand.give(buyer, posting.units),
+            (true, false) => self.in_hand.take(buyer, posting.units),
             (true, true) | (false, false) => {}
         }
     }
 
     /// Notes that a live hold ends at another instant, begins (`before` absent) or is over (`after` absent).
     pub fn move_hold_end(&mut self, before: Option<Timestamp>, after: Option<Timestamp>) {
+        let unranked = |()| 0;
         if let Some(before) = before {
-            self.forget_hold_end(before);
+            let was_live = self.hold_ends.remove(before, (), unranked);
+            assert!(was_live, "a hold ended that never began");
         }
         if let Some(after) = after {
-            let count = self.hold_ends.entry(after).or_insert(0);
-            *count = count.saturating_add(1);
-            self.holds = self.holds.saturating_add(1);
-        }
-    }
-
-    fn forget_hold_end(&mut self, end: Timestamp) {
-        let count = self
-            .hold_ends
-            .get_mut(&end)
-            .expect("a hold ended that never began");
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.hold_ends.remove(&end);
-        }
-        self.holds = self.holds.saturating_sub(1);
-    }
-
-    fn give(&mut self, buyer: BuyerId, units: u64) {
-        let in_hand = self.in_hand.entry(buyer).or_insert(0);
-        *in_hand = in_hand
-            .checked_add(units)
-            .expect("what a person has in hand overflowed");
-    }
-
-    fn take(&mut self, buyer: BuyerId, units: u64) {
-        let in_hand = self
-            .in_hand
-            .get_mut(&buyer)
-            .expect("a unit came back from somebody who had none");
-        *in_hand = in_hand
-            .checked_sub(units)
-            .expect("more units came back than a person had");
-        if *in_hand == 0 {
-            self.in_hand.remove(&buyer);
+            self.hold_ends.insert(after, (), unranked);
         }
     }
 }
@@ -514,8 +481,8 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
     one.into_iter().chain(other).min()
 }
 
-fn count(people: usize) -> u64 {
-    u64::try_from(people).unwrap_or(u64::MAX)
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
 }
 
 impl Window {

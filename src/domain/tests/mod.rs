@@ -6,6 +6,8 @@
     reason = "small numbers in tests; a panic is a failure"
 )]
 
+mod deadlines;
+mod hash_buckets;
 mod money;
 mod order;
 mod stock;

@@ -8,7 +8,7 @@ use super::columns::{Columns, Values};
 use super::words::{self, Standing};
 use super::{Engine, Error};
 use crate::domain::{
-    AddressId, Aftermath, BuyerId, Currency, Fingerprint, KeyHash, Order, OrderId,
+    AddressId, Aftermath, BuyerId, Currency, Fingerprint, KeyHash, Lines, Order, OrderId,
 };
 
 /// In the order in which `read` and `put` go through them.
@@ -204,7 +204,7 @@ fn read_core(columns: &mut Columns<'_>) -> Result<Order, Error> {
         pay_by: columns.time()?,
         deadline: columns.time()?,
         changed_at: columns.time()?,
-        lines: Box::default(),
+        lines: Lines::default(),
         attempts: Vec::new(),
         aftermath: None,
     })

@@ -6,7 +6,9 @@
 //! Deliberately absent: clocks, threads, the journal's files, HTTP.
 
 mod change;
+mod crashed;
 mod deliver;
+mod memory;
 mod place;
 mod settle;
 #[cfg(test)]
@@ -16,18 +18,20 @@ mod waitlist;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub(crate) use crashed::Broken;
+
 use crate::actors::core::breaker::{Breaker, BreakerOptions};
 use crate::actors::core::message::{
     Answer, Command, Effect, ProviderOrder, Refusal, Reply, ReplyTo, Viewer,
 };
-use crate::actors::core::order::OrderActor;
+use crate::actors::core::orders::{Due, OrderActors};
 use crate::actors::core::product::ProductActor;
 use crate::actors::core::turn::Turn;
 use smallvec::SmallVec;
 
 use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
-    Attempt, AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Order, OrderChange, OrderId,
+    AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Line, Lines, Order, OrderChange, OrderId,
     OrderPlaced, Posting, Product, ProductChange, ProductId, RefundState, Rejection, Snapshot,
     Span, Timestamp,
 };
@@ -37,9 +41,7 @@ const SHARDS: usize = Cell::SHARDS;
 #[derive(Debug)]
 pub(crate) struct Cell {
     products: IdMap<ProductId, ProductActor>,
-    shards: Vec<OrderActor>,
-    /// When something happens to an order by itself.
-    due: BTreeSet<(Timestamp, OrderId)>,
+    orders: OrderActors,
     /// When something happens on the waitlist of a product by itself.
     waitlists_due: BTreeSet<(Timestamp, ProductId)>,
     /// On which waitlists a person is.
@@ -51,13 +53,10 @@ pub(crate) struct Cell {
     /// Actors that crashed in mid-change; they are rebuilt from SQL and journal before they are told anything.
     broken_products: IdMap<ProductId, ()>,
     broken_shards: [bool; SHARDS],
-    payments_pending: usize,
-    /// Orders that have come to rest, and when: the first to come is the first to be forgotten.
-    at_rest: VecDeque<(Timestamp, OrderId)>,
+    /// The shard whose orders at rest are forgotten next.
+    forget_next: usize,
     /// Orders at rest that somebody has asked for again, and when.
     recalled: VecDeque<(Timestamp, OrderId)>,
-    /// Attempts whose money is to go back.
-    refunds_due: usize,
     limits: CellLimits,
     /// Not part of the state that the journal keeps: after a restart the provider is given a chance.
     breaker: Breaker,
@@ -100,24 +99,20 @@ impl Default for PersonLimits {
 }
 
 impl Cell {
-    /// How many buyers' slices there are; the low byte of an order id names one of them.
-    pub(crate) const SHARDS: usize = 64;
+    pub(crate) const SHARDS: usize = OrderActors::LEN;
 
     pub(crate) fn new(limits: CellLimits) -> Self {
         Self {
             products: IdMap::default(),
-            shards: (0..SHARDS).map(|_| OrderActor::default()).collect(),
-            due: BTreeSet::new(),
+            orders: OrderActors::new(),
             waitlists_due: BTreeSet::new(),
             waits_for: IdMap::default(),
             waiting_for_payment: IdMap::default(),
             waiting_for_refund: IdMap::default(),
             broken_products: IdMap::default(),
             broken_shards: [false; SHARDS],
-            payments_pending: 0,
-            at_rest: VecDeque::new(),
+            forget_next: 0,
             recalled: VecDeque::new(),
-            refunds_due: 0,
             limits,
             breaker: Breaker::new(BreakerOptions::default()),
             latest_stamp: Timestamp::ZERO,
@@ -151,7 +146,6 @@ impl Cell {
             cell.latest_stamp = cell.latest_stamp.max(order.changed_at);
             cell.insert(order);
         }
-        cell.at_rest.make_contiguous().sort_unstable();
         cell.note_waitlists();
         cell
     }
@@ -175,7 +169,7 @@ impl Cell {
             }
             Command::ReadOrder { order, viewer } => self
                 .touch_order(order, viewer, turn)
-                .map(|order| Reply::Order(Box::new(order.clone()))),
+                .map(|order| Reply::Order(Box::new(order))),
             Command::ReadOrders {
                 buyer,
                 before,
@@ -232,42 +226,44 @@ impl Cell {
         let mut skipped = Vec::new();
         let mut steps = 0;
         while steps < steps_max && !turn.batch.is_full() {
-            let order = self.due.first().copied();
+            let order = self.orders.next_due();
             let waitlist = self.waitlists_due.first().copied();
-            let due = order.map(|(due, _)| due);
             match (order, waitlist) {
-                (_, Some((at, product))) if at <= turn.now && due.is_none_or(|due| at < due) => {
+                (_, Some((at, product))) if at <= turn.now && order.is_none_or(|due| at < due) => {
                     self.settle_first_waitlist(product, turn);
                 }
-                (Some((at, order)), _) if at <= turn.now => {
-                    if self.is_broken(order) {
-                        self.due.pop_first();
-                        skipped.push((at, order));
+                (Some(at), _) if at <= turn.now => {
+                    let Some(due) = self.orders.first_due() else {
+                        break;
+                    };
+                    if self.is_broken(due.order) {
+                        skipped.extend(self.orders.set_first_due_aside());
                         continue;
                     }
-                    self.settle_first_order(at, order, turn);
+                    self.settle_first_order(due, turn);
                 }
                 _ => break,
             }
             steps += 1;
         }
-        self.due.extend(skipped);
+        for aside in skipped {
+            self.orders.put_back(aside);
+        }
     }
 
-    fn settle_first_order(&mut self, due: Timestamp, order: OrderId, turn: &mut Turn) {
-        self.settle_order(order, turn);
+    fn settle_first_order(&mut self, due: Due, turn: &mut Turn) {
+        self.settle_order(due.order, turn);
         // An order that is due again at once would otherwise hold up everything behind it.
-        if self.due.first() == Some(&(due, order)) {
-            tracing::error!(order.id = %order, "order was due and nothing happened to it");
-            self.due.pop_first();
+        if self.orders.first_due() == Some(due) {
+            tracing::error!(order.id = %due.order, "order was due and nothing happened to it");
+            self.orders.set_first_due_aside();
         }
     }
 
     /// The next instant at which [`Cell::settle_due`] has something to do.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        let order = self.due.first().map(|(due, _)| *due);
         let waitlist = self.waitlists_due.first().map(|(due, _)| *due);
-        order.into_iter().chain(waitlist).min()
+        self.orders.next_due().into_iter().chain(waitlist).min()
     }
 
     pub(crate) fn snapshot(&self, product: ProductId) -> Option<(Snapshot, &Product)> {
@@ -279,15 +275,12 @@ impl Cell {
         self.products.values().map(ProductActor::product)
     }
 
-    pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.shards.iter().flat_map(OrderActor::iter)
+    pub(crate) fn orders(&self) -> impl Iterator<Item = Order> {
+        self.orders.iter()
     }
 
-    pub(crate) fn orders_of_shard(&self, shard: usize) -> impl Iterator<Item = &Order> {
-        self.shards
-            .get(shard)
-            .into_iter()
-            .flat_map(OrderActor::iter)
+    pub(crate) fn orders_of_shard(&self, shard: usize) -> impl Iterator<Item = Order> {
+        self.orders.shard(shard).iter()
     }
 
     /// Who is offered units of what.
@@ -300,102 +293,26 @@ impl Cell {
         })
     }
 
-    /// Orders at rest in memory, those counted twice that have changed at rest.
-    pub(crate) fn at_rest_len(&self) -> usize {
-        self.at_rest.len()
-    }
-
-    pub(crate) fn has_order(&self, id: OrderId) -> bool {
-        self.order(id).is_some()
-    }
-
     /// The order, unless it is out of service: its state may be half changed.
-    pub(crate) fn sound_order(&self, id: OrderId) -> Option<&Order> {
+    pub(crate) fn sound_order(&self, id: OrderId) -> Option<Order> {
         self.order(id).filter(|_| !self.is_broken(id))
     }
 
     pub(crate) fn products_of(&self, order: OrderId) -> Vec<ProductId> {
-        let lines = self.order(order).map(|order| &*order.lines);
-        lines
-            .unwrap_or_default()
-            .iter()
-            .map(|line| line.product)
-            .collect()
+        let lines = self.orders.of_order(order).lines(order);
+        lines.iter().map(|line| line.product).collect()
     }
 
     /// What the world outside still owes to orders: unclear payments and unfinished refunds, after a restart.
     pub(crate) fn unfinished_effects(&self) -> Vec<Effect> {
-        self.orders().flat_map(unfinished_effects).collect()
+        self.orders()
+            .flat_map(|order| unfinished_effects(&order))
+            .collect()
     }
 
     /// The newest stamp of anything that happened: engine time never goes behind it, also over a restart.
     pub(crate) fn latest_stamp(&self) -> Timestamp {
         self.latest_stamp
-    }
-
-    /// The order that a command is about, if it is not in memory: only SQL can tell whether there is such an order.
-    pub(crate) fn forgotten_order(&self, command: &Command) -> Option<OrderId> {
-        let id = command.order()?;
-        (self.order(id).is_none() && !self.is_broken(id)).then_some(id)
-    }
-
-    /// Takes back an order that had been forgotten, as SQL has it. It stays for a while, or for as long as something
-    /// happens to it.
-    pub(crate) fn admit(&mut self, order: Order, now: Timestamp) {
-        let id = order.id;
-        if self.order(id).is_none() && !self.is_broken(id) {
-            self.insert(order);
-            self.recalled.push_back((now, id));
-        }
-    }
-
-    /// Forgets orders at rest: those that changed last before `kept_since`, at most `orders_max` of them, and those that
-    /// were asked for again and are not needed any more. Only what SQL has is forgotten: changes up to `in_sql_through`.
-    /// Says how many.
-    pub(crate) fn forget_at_rest(
-        &mut self,
-        in_sql_through: Timestamp,
-        kept_since: Timestamp,
-        orders_max: usize,
-    ) -> usize {
-        let before = in_sql_through.min(kept_since);
-        let mut forgotten = 0;
-        while let Some((at, id)) = self.at_rest.front().copied().filter(|it| it.0 < before) {
-            if forgotten == orders_max {
-                break;
-            }
-            self.at_rest.pop_front();
-            // It may have changed since, and then stands in the list once more.
-            let is_due = |order: &&Order| order.changed_at == at && order.is_at_rest();
-            if self.sound_order(id).filter(is_due).is_some() {
-                self.shard_mut(id).remove(id);
-                forgotten += 1;
-            }
-        }
-        forgotten
-    }
-
-    /// Forgets orders that were asked for again before an instant, if nothing has come of it.
-    pub(crate) fn forget_recalled(
-        &mut self,
-        asked_before: Timestamp,
-        kept_since: Timestamp,
-    ) -> usize {
-        let mut forgotten = 0;
-        while let Some((_, id)) = self
-            .recalled
-            .front()
-            .copied()
-            .filter(|it| it.0 < asked_before)
-        {
-            self.recalled.pop_front();
-            let is_as_it_was = |order: &&Order| order.changed_at < kept_since && order.is_at_rest();
-            if self.sound_order(id).filter(is_as_it_was).is_some() {
-                self.shard_mut(id).remove(id);
-                forgotten += 1;
-            }
-        }
-        forgotten
     }
 
     // -- what has happened ---------------------------------------------------------------------------------------
@@ -472,60 +389,33 @@ impl Cell {
         change: &OrderChange,
         postings: &[Posting],
     ) {
-        let (were_pending, were_due) = self.order(id).map_or((0, 0), open_payments);
-        let moved = self.shard_mut(id).apply(id, change, at);
-        let (are_pending, are_due) = self.order(id).map_or((0, 0), open_payments);
-        self.payments_pending = (self.payments_pending + are_pending).saturating_sub(were_pending);
-        self.refunds_due = (self.refunds_due + are_due).saturating_sub(were_due);
+        let moved = self.orders.apply(id, change, at);
         for posting in postings {
             self.product_mut(posting.product)
                 .post(posting, Some(moved.buyer));
             self.note_waitlist(posting.product, at);
         }
         if moved.hold_end_before != moved.hold_end_after {
-            self.move_hold_end(id, moved.hold_end_before, moved.hold_end_after);
-        }
-        if let Some(due) = moved.due_before {
-            self.due.remove(&(due, id));
-        }
-        if let Some(due) = moved.due_after {
-            self.due.insert((due, id));
-        }
-        if moved.is_at_rest {
-            self.at_rest.push_back((at, id));
+            self.move_hold_ends(&moved.lines, moved.hold_end_before, moved.hold_end_after);
         }
     }
 
     /// Takes in an order, live or not, whose units are already booked.
     fn insert(&mut self, order: Order) {
-        let id = order.id;
-        if let Some(due) = order.next_due() {
-            self.due.insert((due, id));
+        if let Some(hold_end) = order.hold_end() {
+            self.move_hold_ends(&order.lines, None, Some(hold_end));
         }
-        if order.is_at_rest() {
-            self.at_rest.push_back((order.changed_at, id));
-        }
-        let hold_end = order.hold_end();
-        let (pending, due) = open_payments(&order);
-        self.payments_pending += pending;
-        self.refunds_due += due;
-        if hold_end.is_some() {
-            for line in &order.lines {
-                self.product_mut(line.product).move_hold_end(None, hold_end);
-            }
-        }
-        self.shard_mut(id).insert(order);
+        self.orders.insert(order);
     }
 
-    fn move_hold_end(&mut self, id: OrderId, before: Option<Timestamp>, after: Option<Timestamp>) {
-        let Self {
-            products, shards, ..
-        } = self;
-        let lines = shards[shard_of(id)].get(id).map(|order| &*order.lines);
-        for line in lines.unwrap_or_default() {
-            if let Some(actor) = products.get_mut(&line.product) {
-                actor.move_hold_end(before, after);
-            }
+    fn move_hold_ends(
+        &mut self,
+        lines: &Lines,
+        before: Option<Timestamp>,
+        after: Option<Timestamp>,
+    ) {
+        for line in lines {
+            self.product_mut(line.product).move_hold_end(before, after);
         }
     }
 
@@ -555,17 +445,18 @@ impl Cell {
         id: OrderId,
         viewer: Viewer,
         turn: &mut Turn,
-    ) -> Result<&Order, Refusal> {
+    ) -> Result<Order, Refusal> {
         if self.is_broken(id) {
             return Err(Refusal::Recovering);
         }
-        let known = self
-            .order(id)
-            .is_some_and(|order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer));
-        if !known {
-            return Err(Rejection::NoSuchOrder.into());
-        }
-        self.settle_order(id, turn);
+        let may_see =
+            |order: &Order| viewer == Viewer::Shop || viewer == Viewer::Buyer(order.buyer);
+        let known = self.order(id).filter(may_see);
+        let order = known.ok_or(Rejection::NoSuchOrder)?;
+        let Some((change, release)) = order.decide_due(turn.now) else {
+            return Ok(order);
+        };
+        self.change_order(id, change, release, turn);
         self.order(id).ok_or(Rejection::NoSuchOrder.into())
     }
 
@@ -577,23 +468,19 @@ impl Cell {
         turn: &mut Turn,
     ) -> Answer {
         self.settle_open_of(buyer, turn)?;
-        let newest = self.shard_of_buyer(buyer).newest_of(buyer, before);
-        Ok(Reply::Orders(newest.take(limit).cloned().collect()))
+        let newest = self.orders.of_buyer(buyer).newest_of(buyer, before);
+        Ok(Reply::Orders(newest.take(limit).collect()))
     }
 
     /// Of the orders at rest, those that are not over wait for somebody: to be shipped, or to come back.
     fn read_open_orders(&mut self, buyer: BuyerId, limit: usize, turn: &mut Turn) -> Answer {
         const LOOKED_AT_MAX: usize = 256;
         self.settle_open_of(buyer, turn)?;
-        let shard = self.shard_of_buyer(buyer);
-        let newest = shard.newest_of(buyer, u64::MAX).take(LOOKED_AT_MAX);
+        let actor = self.orders.of_buyer(buyer);
+        let newest = actor.newest_of(buyer, u64::MAX).take(LOOKED_AT_MAX);
         let waiting = newest.filter(|order| order.is_at_rest() && !order.is_settled());
-        let mut orders: Vec<Order> = shard
-            .open_of(buyer)
-            .chain(waiting)
-            .take(limit)
-            .cloned()
-            .collect();
+        let open = actor.open_of(buyer);
+        let mut orders: Vec<Order> = open.chain(waiting).take(limit).collect();
         orders.sort_unstable_by_key(|order| order.sequence);
         Ok(Reply::Orders(orders))
     }
@@ -602,8 +489,8 @@ impl Cell {
         if self.is_shard_broken(buyer) {
             return Err(Refusal::Recovering);
         }
-        let placed = self.shard_of_buyer(buyer).placed_by(key);
-        Ok(Reply::Orders(placed.cloned().into_iter().collect()))
+        let placed = self.orders.of_buyer(buyer).placed_by(key);
+        Ok(Reply::Orders(placed.into_iter().collect()))
     }
 
     /// Ends what is due of a buyer's orders.
@@ -614,7 +501,7 @@ impl Cell {
         if self.next_due().is_none_or(|due| turn.now < due) {
             return Ok(());
         }
-        let open = self.shard_of_buyer(buyer).open_of(buyer);
+        let open = self.orders.of_buyer(buyer).open_of(buyer);
         let due = open.filter(|order| order.next_due().is_some_and(|due| due <= turn.now));
         let due: Vec<OrderId> = due.map(|order| order.id).collect();
         for id in due {
@@ -629,85 +516,18 @@ impl Cell {
         Ok(())
     }
 
-    fn shard_of_buyer(&self, buyer: BuyerId) -> &OrderActor {
-        &self.shards[shard_of(OrderId::for_buyer(0, buyer))]
-    }
-
     fn is_shard_broken(&self, buyer: BuyerId) -> bool {
-        self.broken_shards[shard_of(OrderId::for_buyer(0, buyer))]
+        self.broken_shards[OrderActors::shard_of_buyer(buyer)]
     }
 
-    fn order(&self, id: OrderId) -> Option<&Order> {
-        self.shards[shard_of(id)].get(id)
-    }
-
-    fn shard_mut(&mut self, id: OrderId) -> &mut OrderActor {
-        &mut self.shards[shard_of(id)]
+    fn order(&self, id: OrderId) -> Option<Order> {
+        self.orders.of_order(id).get(id)
     }
 
     fn product_mut(&mut self, id: ProductId) -> &mut ProductActor {
         self.products
             .get_mut(&id)
             .expect("units moved on a product that was never registered")
-    }
-
-    // -- crashed actors ------------------------------------------------------------------------------------------
-
-    /// Takes actors out of service whose state may be half changed.
-    pub(crate) fn set_broken(&mut self, products: &[ProductId], order: Option<OrderId>) {
-        for product in products {
-            self.broken_products.insert(*product, ());
-        }
-        if let Some(order) = order {
-            self.broken_shards[shard_of(order)] = true;
-        }
-    }
-
-    pub(crate) fn broken(&self) -> Broken {
-        Broken {
-            products: self.broken_products.keys().copied().collect(),
-            shards: self.broken_shards,
-        }
-    }
-
-    pub(crate) fn is_product_broken(&self, id: ProductId) -> bool {
-        self.broken_products.contains_key(&id)
-    }
-
-    /// Puts actors back in service, taken from a cell that was rebuilt from SQL and journal after they broke. What
-    /// broke later stays out of service: the rebuilt cell may be older than its last record.
-    pub(crate) fn mend(&mut self, mut rebuilt: Self, broken: &Broken) {
-        for product in &broken.products {
-            self.broken_products.remove(product);
-            match rebuilt.products.remove(product) {
-                Some(actor) => self.products.insert(*product, actor),
-                None => self.products.remove(product),
-            };
-        }
-        for (shard, _) in broken.shards.iter().enumerate().filter(|(_, it)| **it) {
-            self.broken_shards[shard] = false;
-            self.shards[shard] = std::mem::take(&mut rebuilt.shards[shard]);
-            let at_rest = self.shards[shard].iter().filter(|it| it.is_at_rest());
-            self.at_rest
-                .extend(at_rest.map(|order| (order.changed_at, order.id)));
-        }
-        self.at_rest.make_contiguous().sort_unstable();
-        self.due = self
-            .orders()
-            .filter_map(|order| Some((order.next_due()?, order.id)))
-            .collect();
-        let open = self.orders().map(open_payments);
-        (self.payments_pending, self.refunds_due) =
-            open.fold((0, 0), |sum, open| (sum.0 + open.0, sum.1 + open.1));
-        self.note_waitlists();
-    }
-
-    /// What the provider may have answered while the actors could not listen is asked again.
-    pub(crate) fn unfinished_effects_of(&self, mended: &Broken) -> Vec<Effect> {
-        self.orders()
-            .filter(|order| mended.concerns(order))
-            .flat_map(unfinished_effects)
-            .collect()
     }
 
     /// Everybody who waits for the provider, for an answer that ends it.
@@ -725,18 +545,6 @@ impl Cell {
         }
     }
 
-    /// An order is out of service with its shard or with any of its products.
-    fn is_broken(&self, id: OrderId) -> bool {
-        self.broken_shards[shard_of(id)]
-            || (!self.broken_products.is_empty()
-                && self.order(id).is_some_and(|order| {
-                    order
-                        .lines
-                        .iter()
-                        .any(|line| self.broken_products.contains_key(&line.product))
-                }))
-    }
-
     fn break_product(&mut self, id: ProductId) -> Answer {
         let posting = Posting {
             product: id,
@@ -749,38 +557,8 @@ impl Cell {
     }
 }
 
-/// Which actors are out of service.
-#[derive(Debug, Clone)]
-pub(crate) struct Broken {
-    products: Vec<ProductId>,
-    shards: [bool; SHARDS],
-}
-
-impl Broken {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.products.is_empty() && !self.shards.contains(&true)
-    }
-
-    fn concerns(&self, order: &Order) -> bool {
-        self.shards[shard_of(order.id)]
-            || order
-                .lines
-                .iter()
-                .any(|line| self.products.contains(&line.product))
-    }
-}
-
 fn shard_of(order: OrderId) -> usize {
-    usize::from(order.shard_byte()) % SHARDS
-}
-
-/// How many attempts of the order wait for the provider, and how many refunds.
-fn open_payments(order: &Order) -> (usize, usize) {
-    let count = |which: fn(&Attempt) -> bool| order.attempts.iter().filter(|it| which(it)).count();
-    (
-        count(Attempt::is_pending),
-        count(|it| it.refund == RefundState::Due),
-    )
+    OrderActors::shard_of(order)
 }
 
 /// What a payment provider needs to know of an attempt.
@@ -794,13 +572,14 @@ fn provider_order(order: &Order, attempt: AttemptId) -> Option<ProviderOrder> {
     })
 }
 
-fn unfinished_effects(order: &Order) -> impl Iterator<Item = Effect> + '_ {
-    order.attempts.iter().filter_map(|attempt| {
+fn unfinished_effects(order: &Order) -> SmallVec<[Effect; 1]> {
+    let unfinished = order.attempts.iter().filter_map(|attempt| {
         let known = provider_order(order, attempt.id)?;
         match (attempt.is_pending(), attempt.refund) {
             (true, _) => Some(Effect::LookUp(known)),
             (false, RefundState::Due) => Some(Effect::Refund(known)),
             (false, RefundState::NotDue | RefundState::Done) => None,
         }
-    })
+    });
+    unfinished.collect()
 }

@@ -31,17 +31,17 @@ impl Cell {
             turn.placed.push(placed);
         }
         self.order(id)
-            .map(|order| Reply::Order(Box::new(order.clone())))
+            .map(|order| Reply::Order(Box::new(order)))
             .ok_or(Refusal::Recovering)
     }
 
     /// The first answer again, if this request has been here before.
     fn repeat_of(&self, key: KeyHash, place: &PlaceOrder) -> Option<Answer> {
-        let order = self.shards[shard_of(place.order)].placed_by(key)?;
+        let order = self.orders.of_order(place.order).placed_by(key)?;
         if order.fingerprint != place.fingerprint {
             return Some(Err(Rejection::KeyReused.into()));
         }
-        Some(Ok(Reply::Order(Box::new(order.clone()))))
+        Some(Ok(Reply::Order(Box::new(order))))
     }
 
     /// Whoever takes holds and lets them go again and again is slowed down: units that nobody can buy are no sale.
@@ -50,10 +50,12 @@ impl Cell {
             open_orders_max,
             ended_holds_max,
         } = self.limits.person;
-        let shard = self.shard_of_buyer(buyer);
+        let actor = self.orders.of_buyer(buyer);
         if open_orders_max > 0 {
-            let mut ends: SmallVec<[Timestamp; 4]> =
-                shard.open_of(buyer).filter_map(Order::hold_end).collect();
+            let mut ends: SmallVec<[Timestamp; 4]> = actor
+                .open_of(buyer)
+                .filter_map(|it| it.hold_end())
+                .collect();
             ends.sort_unstable();
             if ends.len() >= open_orders_max {
                 let first_end = ends.first().copied().unwrap_or(now);
@@ -64,7 +66,7 @@ impl Cell {
             }
         }
         let since = now.minus(HOUR);
-        match shard.nth_ended_hold_of(buyer, since, ended_holds_max) {
+        match actor.nth_ended_hold_of(buyer, since, ended_holds_max) {
             None => Ok(()),
             Some(ended) => Err(Rejection::TooManyEndedHolds {
                 holds_max: ended_holds_max,
@@ -130,7 +132,10 @@ impl Cell {
                 product,
                 limit,
                 in_hand,
-                live_order: self.shards[shard_of(place.order)].live_order(place.buyer, product),
+                live_order: self
+                    .orders
+                    .of_buyer(place.buyer)
+                    .live_order(place.buyer, product),
             },
             other => other,
         }
@@ -148,8 +153,8 @@ impl Cell {
     }
 
     fn settle_due_of(&mut self, product: ProductId, buyer: BuyerId, turn: &mut Turn) {
-        let shard = shard_of(OrderId::for_buyer(0, buyer));
-        let stale: Vec<OrderId> = self.shards[shard]
+        let actor = self.orders.of_buyer(buyer);
+        let stale: Vec<OrderId> = actor
             .open_of(buyer)
             .filter(|order| {
                 order.next_due().is_some_and(|due| due <= turn.now)

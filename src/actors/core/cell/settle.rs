@@ -43,7 +43,7 @@ impl Cell {
         start: &StartPayment,
         turn: &mut Turn,
     ) -> Result<AttemptId, Refusal> {
-        let busy = self.payments_pending >= self.limits.payments_pending_max;
+        let busy = self.orders.open_payments().pending >= self.limits.payments_pending_max;
         let order = self.touch_order(start.order, Viewer::Buyer(start.buyer), turn)?;
         if let Some(known) = order.attempt_by_key(start.key) {
             if known.fingerprint != start.fingerprint {
@@ -80,7 +80,7 @@ impl Cell {
         let known = self
             .order(id)
             .filter(|it| !self.is_broken(id) && it.attempt(attempt).is_some());
-        let total = known.map(Order::money);
+        let total = known.map(|order| order.money());
         match (told, total) {
             (Some(told), Some(total)) if told != total => {
                 Err(Rejection::PaymentMismatch { told, total }.into())
@@ -96,7 +96,7 @@ impl Cell {
         outcome: PaymentOutcome,
         turn: &mut Turn,
     ) -> Answer {
-        let order = self.touch_order(id, Viewer::Shop, turn)?.clone();
+        let order = self.touch_order(id, Viewer::Shop, turn)?;
         if outcome == PaymentOutcome::Captured {
             // Who waits for a sale that is over has no claim to what the money is for.
             for line in &order.lines {
@@ -159,7 +159,7 @@ impl Cell {
     fn charge(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
         let charge = self.order(id).and_then(|order| {
             Some(Effect::Charge {
-                order: provider_order(order, attempt)?,
+                order: provider_order(&order, attempt)?,
                 send_by: order.cap(),
             })
         });
@@ -175,7 +175,7 @@ impl Cell {
     }
 
     fn answer_payment_waiters(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
-        let Some(reply) = self.order(id).and_then(|it| PaymentReply::of(it, attempt)) else {
+        let Some(reply) = self.order(id).and_then(|it| PaymentReply::of(&it, attempt)) else {
             return;
         };
         let waiting = self.waiting_for_payment.remove(&attempt);
@@ -235,7 +235,7 @@ impl Cell {
 
     /// Refunds wait for the provider as payments do, and as many may.
     pub(super) fn admit_refund(&self) -> Result<(), Refusal> {
-        if self.refunds_due >= self.limits.payments_pending_max {
+        if self.orders.open_payments().refunds_due >= self.limits.payments_pending_max {
             return Err(Refusal::PaymentsBusy);
         }
         Ok(())
@@ -265,7 +265,7 @@ impl Cell {
     pub(super) fn refund_if_due(&mut self, id: OrderId, attempt: AttemptId, turn: &mut Turn) {
         let due = self.order(id).and_then(|order| {
             let known = order.attempt(attempt)?;
-            (known.refund == RefundState::Due).then(|| provider_order(order, attempt))?
+            (known.refund == RefundState::Due).then(|| provider_order(&order, attempt))?
         });
         turn.effects.extend(due.map(Effect::Refund));
     }
@@ -309,14 +309,12 @@ impl Cell {
     }
 
     fn is_paying(&self, id: OrderId) -> bool {
-        self.order(id)
-            .is_some_and(|order| order.state == OrderState::Paying)
+        self.orders.of_order(id).state(id) == Some(OrderState::Paying)
     }
 
     fn withdraw_charges(&self, id: OrderId, turn: &mut Turn) {
-        let attempts = self.order(id).map(|order| &*order.attempts);
-        let pending = attempts.unwrap_or_default().iter();
-        let pending = pending.filter(|attempt| attempt.is_pending());
+        let attempts = self.orders.of_order(id).attempts(id).iter();
+        let pending = attempts.filter(|attempt| attempt.is_pending());
         turn.effects.extend(pending.map(|attempt| Effect::Withdraw {
             order: id,
             attempt: attempt.id,
@@ -324,8 +322,7 @@ impl Cell {
     }
 
     fn touch_products_of(&self, id: OrderId, turn: &mut Turn) {
-        let lines = self.order(id).map(|order| &*order.lines);
-        for line in lines.unwrap_or_default() {
+        for line in &self.orders.of_order(id).lines(id) {
             turn.touch(line.product);
         }
     }
@@ -333,8 +330,7 @@ impl Cell {
     /// Asks each product of the order where its units go.
     fn postings(&self, id: OrderId, release: Release) -> Vec<Posting> {
         let mut postings = Vec::new();
-        let lines = self.order(id).map(|order| &*order.lines);
-        for line in lines.unwrap_or_default() {
+        for line in &self.orders.of_order(id).lines(id) {
             let Some(actor) = self.products.get(&line.product) else {
                 continue;
             };
@@ -361,7 +357,7 @@ impl Cell {
 
     pub(super) fn read_own(&self, id: OrderId) -> Answer {
         self.order(id)
-            .map(|order| Reply::Order(Box::new(order.clone())))
+            .map(|order| Reply::Order(Box::new(order)))
             .ok_or(Refusal::Rejected(Rejection::NoSuchOrder))
     }
 }

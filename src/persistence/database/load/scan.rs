@@ -10,8 +10,8 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::Part;
 use crate::domain::{
-    AddressId, BuyerId, Currency, Fingerprint, KeyHash, Line, Money, Order, OrderId, ProductId,
-    Quantity, Timestamp,
+    AddressId, BuyerId, Currency, Fingerprint, KeyHash, Line, Lines, Money, Order, OrderId,
+    ProductId, Quantity, Timestamp,
 };
 use crate::persistence::database::columns::Columns;
 use crate::persistence::database::words::{self, Standing};
@@ -173,7 +173,6 @@ impl Gathering {
         self.orders
     }
 
-    /// Exactly as large as they are: most orders have one line, and a million of them must not each have room for four.
     fn complete_last(&mut self) {
         if let Some(last) = self.orders.last_mut() {
             self.lines.sort_unstable_by_key(|(ordinal, _)| *ordinal);
@@ -197,7 +196,7 @@ fn read_order(ids: &mut Ids<'_>, words: &mut Words<'_>) -> Result<Order, Error> 
         changed_at: time(words)?,
         state: words::state(words.next().unwrap_or_default())?,
         address: None,
-        lines: Box::default(),
+        lines: Lines::default(),
         attempts: Vec::new(),
         aftermath: None,
     })

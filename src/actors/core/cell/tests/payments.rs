@@ -62,7 +62,7 @@ fn nobody_starts_to_pay_while_the_provider_gives_no_clear_answers() {
     let before = till.order(orders[1]).clone();
     let away = |retry_after| Err(Refusal::PaymentsUnavailable { retry_after });
     assert_eq!(pay(&mut till, orders[1]), away(PAUSE));
-    assert_eq!(*till.order(orders[1]), before, "the hold stays as it is");
+    assert_eq!(till.order(orders[1]), before, "the hold stays as it is");
 
     till.pass(PAUSE);
     pay(&mut till, orders[1]).expect("one may try");
@@ -120,11 +120,11 @@ fn another_sum_settles_nothing() {
             total: krw(2_000),
         };
         assert_eq!(refused, mismatch.into());
-        assert_eq!(*till.order(order), before);
+        assert_eq!(till.order(order), before);
     }
     settle(&mut till, order, attempt, Some(krw(2_000))).expect("the right sum");
     assert_eq!(till.order(order).state, OrderState::Paid);
-    let told = PaymentReply::of(till.order(order), attempt).expect("told");
+    let told = PaymentReply::of(&till.order(order), attempt).expect("told");
     assert_eq!(told.answer, PaymentAnswer::Paid);
     settle(&mut till, order, attempt, Some(krw(1))).expect_err("another sum, also afterwards");
 }

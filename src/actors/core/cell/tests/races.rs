@@ -377,11 +377,8 @@ impl Scene {
         let Some((order, attempt, outcome)) = self.take_some(|scene| &mut scene.webhooks) else {
             return;
         };
-        let known = self
-            .till
-            .order(order)
-            .attempt(attempt)
-            .expect("an attempt that was charged");
+        let known = self.till.order(order);
+        let known = known.attempt(attempt).expect("an attempt that was charged");
         let is_answered = known.state != AttemptState::Pending;
         self.seen.repeated += u64::from(is_answered);
         self.seen.before_the_answer += u64::from(!is_answered);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
 use crate::actors::core::cell::Cell;
+use crate::actors::core::orders::OpenPayments;
 use crate::domain::{
     Bucket, BuyerId, Currency, Details, Event, Money, Order, OrderId, Product, ProductId, Quantity,
     RestockTo, Stock, Timestamp, Waiter,
@@ -17,25 +18,25 @@ pub(super) struct Cut {
     position: Position,
     products: Vec<Product>,
     orders: Vec<Order>,
-    due: BTreeSet<(Timestamp, OrderId)>,
+    due: Vec<(Timestamp, OrderId)>,
     waits_for: BTreeSet<(BuyerId, ProductId)>,
-    payments_pending: usize,
+    open_payments: OpenPayments,
     latest_stamp: Timestamp,
 }
 
 impl Cut {
     pub(super) fn of(cell: &Cell, position: Position) -> Self {
         let mut products: Vec<Product> = cell.products().cloned().collect();
-        let mut orders: Vec<Order> = cell.orders().cloned().collect();
+        let mut orders: Vec<Order> = cell.orders().collect();
         products.sort_by_key(|product| product.id);
         orders.sort_by_key(|order| order.id);
         Self {
             position,
             products,
             orders,
-            due: cell.due.clone(),
+            due: cell.orders.all_due(),
             waits_for: waits_for(cell),
-            payments_pending: cell.payments_pending,
+            open_payments: cell.orders.open_payments(),
             latest_stamp: cell.latest_stamp,
         }
     }
@@ -143,7 +144,7 @@ fn order_of(cell: &Cell, event: &Event) -> Option<Order> {
     let Event::OrderChanged { order, .. } = event else {
         return None;
     };
-    let mut order = cell.order(*order)?.clone();
+    let mut order = cell.order(*order)?;
     order.changed_at = Timestamp::ZERO;
     Some(order)
 }
@@ -155,7 +156,7 @@ fn assert_same(cell: &Cell, cut: &Cut, source: &str) {
     assert_eq!(state.due, cut.due, "what is due, from {source}");
     assert_eq!(state.waits_for, cut.waits_for, "who waits, from {source}");
     assert_eq!(
-        state.payments_pending, cut.payments_pending,
+        state.open_payments, cut.open_payments,
         "payments under way, from {source}"
     );
     assert_eq!(
@@ -193,8 +194,8 @@ fn without_a_last_stamp_a_start_takes_the_latest_that_is_there() {
 /// Every key ever used finds its order again.
 fn assert_same_keys(restarted: &Cell, live: &Cell) {
     for order in live.orders() {
-        let shard = &restarted.shards[super::super::shard_of(order.id)];
-        let known = shard.placed_by(order.key).map(|it| it.id);
+        let actor = restarted.orders.of_order(order.id);
+        let known = actor.placed_by(order.key).map(|it| it.id);
         assert_eq!(known, Some(order.id), "the key of an order is forgotten");
     }
 }

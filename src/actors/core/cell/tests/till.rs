@@ -128,7 +128,7 @@ impl Till {
         }
     }
 
-    pub(super) fn order(&self, id: OrderId) -> &Order {
+    pub(super) fn order(&self, id: OrderId) -> Order {
         self.cell.order(id).expect("an order that was placed")
     }
 

@@ -116,7 +116,8 @@ impl World {
             .filter(|(_, paper)| all || !paper.is_over())
         {
             paper.assert_same(
-                self.cell
+                &self
+                    .cell
                     .order(*id)
                     .expect("an order that was placed is known"),
             );

@@ -399,11 +399,11 @@ impl Model {
     /// Does what is due by now, the oldest first; of what is due at the same instant, orders first.
     pub(super) fn sweep(&mut self, steps_max: usize) {
         for _ in 0..steps_max {
-            let order = self.orders_due().min().filter(|(at, _)| *at <= self.now);
+            let order = self.orders_due().min().filter(|(at, ..)| *at <= self.now);
             let list = self.waitlists_due().min().filter(|(at, _)| *at <= self.now);
             match (order, list) {
-                (Some((_, id)), None) => self.touch(id),
-                (Some((due, id)), Some((at, _))) if due <= at => self.touch(id),
+                (Some((_, _, id)), None) => self.touch(id),
+                (Some((due, _, id)), Some((at, _))) if due <= at => self.touch(id),
                 (_, Some((_, product))) => self.lapse_one(product),
                 (None, None) => return,
             }
@@ -411,13 +411,14 @@ impl Model {
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let orders = self.orders_due().map(|(at, _)| at);
+        let orders = self.orders_due().map(|(at, ..)| at);
         orders.chain(self.waitlists_due().map(|(at, _)| at)).min()
     }
 
-    fn orders_due(&self) -> impl Iterator<Item = (Timestamp, OrderId)> {
+    /// By the time, and of what is due at the same time what was placed first.
+    fn orders_due(&self) -> impl Iterator<Item = (Timestamp, u64, OrderId)> {
         let papers = self.papers.iter();
-        papers.filter_map(|(id, paper)| Some((paper.due_at()?, *id)))
+        papers.filter_map(|(id, paper)| Some((paper.due_at()?, paper.number, *id)))
     }
 
     fn waitlists_due(&self) -> impl Iterator<Item = (Timestamp, ProductId)> {
