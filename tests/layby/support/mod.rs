@@ -53,9 +53,7 @@ macro_rules! on_each_database {
         mod mariadb {
             $(#[test]
             fn $sentence() {
-                if $crate::support::Store::has_mariadb() {
-                    super::$sentence($crate::support::Store::MariaDb);
-                }
+                super::$sentence($crate::support::Store::MariaDb);
             })+
         }
     };
