@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `LAYBY_TEST_MYSQL_URL` | a MariaDB whose user may create databases |
 //! | `LAYBY_TEST_CRASH_ROUNDS` | how often a loaded server is killed; 50 unless told |
-//! | `LAYBY_TEST_BINARY` | another `layby` than the one built with the tests: an optimised one, to which 2,000 buyers come in `day` |
+//! | `LAYBY_TEST_BINARY` | another `layby` than the one built with the tests: an optimised one |
 //! | `LAYBY_TEST_LONG` | `1`: long absences of the database, and what else takes minutes |
 
 mod support;

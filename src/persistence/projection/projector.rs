@@ -84,7 +84,7 @@ impl Projector {
             }
             position = *next;
         }
-        debug_assert_eq!(first, self.position.next());
+        assert_eq!(first, self.position.next());
         Ok(())
     }
 
