@@ -1,7 +1,7 @@
 //! The engine without HTTP: durable holds a second, memory an open hold, restart, how exactly holds expire, and how soon
 //! the head of a waitlist is offered what they give back.
 //!
-//! `cargo bench --bench engine -- [holds=N] [in_flight=N] [waiting=N]`. Everything is real: journal files, fdatasync, SQLite, all
+//! `cargo bench --profile dist --bench engine -- [holds=N] [in_flight=N] [waiting=N]`. Everything is real: journal files, fdatasync, SQLite, all
 //! rules. Run it on a disk, not on a tmpfs.
 
 #![allow(

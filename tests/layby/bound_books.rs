@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Call, Caller, Key, MariaDb, Sale, Shop, Store, at_once, calls, can_trace, eventually, line,
-    on_each_database, pause, traced,
+    Call, Caller, Key, MariaDb, Sale, Shop, Store, at_once, calls, check_that_strace_works,
+    eventually, line, on_each_database, pause, traced,
 };
 
 on_each_database! {
@@ -284,9 +284,7 @@ fn tables_that_are_another_journals_while_it_serves_are_told(store: Store) {
 /// journal must have them still.
 #[test]
 fn no_segment_goes_before_what_the_tables_have_of_it_is_on_the_disk() {
-    if !can_trace() {
-        return;
-    }
+    check_that_strace_works();
     let mut shop = Shop::closed(Store::Sqlite, &["--journal-retention-mib", "0"]);
     let trace = shop.scratch().join("trace");
     let options = ["--decode-fds=path", "--trace=fdatasync,fsync,rename,unlink"];
@@ -332,9 +330,7 @@ fn no_segment_goes_before_what_the_tables_have_of_it_is_on_the_disk() {
 /// What a server is set up to lose must be known before it is lost.
 #[test]
 fn a_database_server_that_commits_to_memory_is_told_of() {
-    let Some(database) = MariaDb::start() else {
-        return;
-    };
+    let database = MariaDb::start();
     let mut shop = Shop::closed_at(database.database_url(), &[]);
     shop.start();
     shop.stop_and_hear(|said| assert!(!said.contains("innodb_flush_log"), "{said}"));

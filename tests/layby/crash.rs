@@ -32,11 +32,7 @@ fn products(shop: &Shop) -> Vec<String> {
 fn whatever_the_moment_of_death_no_answer_is_taken_back(store: Store) {
     let rounds = setting("LAYBY_TEST_CRASH_ROUNDS").map_or(50, |it| it.parse().expect("a number"));
     // The databases share the rounds.
-    let rounds: usize = if Store::has_mariadb() {
-        rounds / 2
-    } else {
-        rounds
-    };
+    let rounds: usize = rounds / 2;
     let mut shop = Shop::open(store);
     let products = products(&shop);
     let mut ended = Vec::new();

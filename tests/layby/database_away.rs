@@ -35,9 +35,7 @@ fn a_sale_goes_on_while_the_database_hangs() {
 
 #[test]
 fn a_server_that_dies_while_the_database_is_dead_loses_nothing() {
-    let Some((mut database, mut shop)) = open() else {
-        return;
-    };
+    let (mut database, mut shop) = open();
     let lamp = shop.product(Sale::of(100));
     database.kill();
     let (alice, bob) = (shop.buyer(), shop.buyer());
@@ -61,9 +59,7 @@ fn a_server_that_dies_while_the_database_is_dead_loses_nothing() {
 
 #[test]
 fn a_restart_finds_the_old_orders_that_the_journal_speaks_of() {
-    let Some((mut database, mut shop)) = open() else {
-        return;
-    };
+    let (mut database, mut shop) = open();
     let lamp = shop.product(Sale::of(5));
     let alice = shop.buyer();
     let order = alice.hold(&lamp, 1);
@@ -127,9 +123,7 @@ fn text_of(value: &Value) -> &str {
 
 #[test]
 fn a_database_that_comes_back_from_an_old_backup_is_brought_up_again() {
-    let Some((mut database, mut shop)) = open() else {
-        return;
-    };
+    let (mut database, mut shop) = open();
     let lamp = shop.product(Sale::of(100));
     let alice = shop.buyer();
     let order = alice.hold(&lamp, 1);
@@ -159,9 +153,7 @@ fn a_database_that_comes_back_from_an_old_backup_is_brought_up_again() {
 
 #[test]
 fn told_to_stop_while_the_database_is_dead_it_ends_in_order() {
-    let Some((mut database, mut shop)) = open() else {
-        return;
-    };
+    let (mut database, mut shop) = open();
     let lamp = shop.product(Sale::of(100));
     database.kill();
     let alice = shop.buyer();
@@ -176,9 +168,7 @@ fn told_to_stop_while_the_database_is_dead_it_ends_in_order() {
 
 #[test]
 fn while_the_database_is_dead_what_needs_it_says_so() {
-    let Some((mut database, mut shop)) = open() else {
-        return;
-    };
+    let (mut database, mut shop) = open();
     shop.announce("request failed");
     let lamp = shop.product(Sale::of(100));
     let alice = shop.buyer();
@@ -225,9 +215,7 @@ fn while_the_database_is_dead_what_needs_it_says_so() {
 
 #[test]
 fn when_the_journals_budget_is_spent_no_new_hold_is_taken() {
-    let Some(mut database) = MariaDb::start() else {
-        return;
-    };
+    let mut database = MariaDb::start();
     let mut shop = Shop::closed_at(database.database_url(), &["--journal-budget-mib", "1"]);
     shop.start();
     let products: Vec<String> = (0..50).map(|_| shop.product(Sale::of(1_000_000))).collect();
@@ -254,18 +242,16 @@ fn when_the_journals_budget_is_spent_no_new_hold_is_taken() {
 }
 
 /// The shop is declared after the database, and gone before it.
-fn open() -> Option<(MariaDb, Shop)> {
-    let database = MariaDb::start()?;
+fn open() -> (MariaDb, Shop) {
+    let database = MariaDb::start();
     let mut shop = Shop::closed_at(database.database_url(), &[]);
     shop.start();
-    Some((database, shop))
+    (database, shop)
 }
 
 /// Buyers trade while the database is away; afterwards every order is in the tables.
 fn goes_on(away: impl FnOnce(&mut MariaDb, &Shop)) {
-    let Some((mut database, shop)) = open() else {
-        return;
-    };
+    let (mut database, shop) = open();
     let sale = Sale {
         hold_seconds: 1_800,
         ..Sale::of(1_000_000)

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::support::{
-    Caller, Key, Sale, Shop, Store, at_once, can_trace, eventually, line, on_each_database, run,
-    text, traced,
+    Caller, Key, Sale, Shop, Store, at_once, check_that_strace_works, eventually, line,
+    on_each_database, run, text, traced,
 };
 
 on_each_database! {
@@ -336,9 +336,7 @@ fn on_a_full_disk_nothing_is_promised(store: Store) {
 /// From its fiftieth such call on, a thread of the server is refused it.
 fn fails_in_mid_sale(store: Store, call: &str, errno: &str) {
     let mut shop = Shop::closed(store, &[]);
-    if !can_trace() {
-        return;
-    }
+    check_that_strace_works();
     let trace = format!("--trace={call}");
     let inject = format!("--inject={call}:error={errno}:when=50+");
     let nowhere = Path::new("/dev/null");
@@ -355,12 +353,9 @@ fn fails_in_mid_sale(store: Store, call: &str, errno: &str) {
     sell_until_it_fails(&mut shop, &[line(&lamp, 1)], || {});
 }
 
-/// A disk of four megabytes, if this machine lets us have one.
+/// A disk of four megabytes.
 fn runs_full(store: Store) {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("left out: no right to mount a small disk");
-        return;
-    };
+    let disk = SmallDisk::mount();
     let mut shop = Shop::closed(store, &[]);
     shop.move_data_dir(disk.path.join("data"));
     announce_disk_failure(&mut shop);
@@ -453,25 +448,30 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    fn mount() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let disk = Self {
             path: directory.path().to_owned(),
             _directory: directory,
         };
-        disk.mounts("size=4m").then_some(disk)
+        disk.mounts("size=4m");
+        disk
     }
 
     fn grow(&self) {
-        assert!(self.mounts("remount,size=64m"), "cannot grow");
+        self.mounts("remount,size=64m");
     }
 
-    fn mounts(&self, options: &str) -> bool {
+    fn mounts(&self, options: &str) {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(&self.path)
             .output();
-        mounted.is_ok_and(|output| output.status.success())
+        let mounted = mounted.expect("mount in PATH");
+        assert!(
+            mounted.status.success(),
+            "a test wants a small disk, which takes the right to mount: {mounted:?}"
+        );
     }
 }
 

@@ -115,7 +115,7 @@ impl Projector {
             }
             position = *next;
         }
-        debug_assert_eq!(first, self.stored.position.next());
+        assert_eq!(first, self.stored.position.next());
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Tests of the persistence as a whole: on SQLite always, on MariaDB or MySQL if `LAYBY_TEST_MYSQL_URL` names a server
-//! (without a database; each test makes its own).
+//! Tests of the persistence as a whole, on SQLite and on the MariaDB or MySQL that `LAYBY_TEST_MYSQL_URL` names (without
+//! a database; each test makes its own).
 
 mod accounts;
 mod bench;

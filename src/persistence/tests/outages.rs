@@ -147,9 +147,7 @@ fn sqlite_that_is_locked_by_another_process_is_waited_for() {
 
 /// A shop between a journal and a server that is reached through `Proxy`.
 async fn through_a_network(test: impl AsyncFn(&Proxy, &Projection, &Store)) {
-    let Some(store) = Store::mysql().await else {
-        return;
-    };
+    let store = Store::mysql().await;
     let (head, rest) = store.address.rsplit_once('@').expect("a user");
     let (server, name) = rest.split_once('/').expect("a database");
     let server = if server.contains(':') {

@@ -47,24 +47,23 @@ impl Store {
         }
     }
 
-    /// `None` if no server is named.
-    pub(super) async fn empty_mysql() -> Option<Self> {
-        let server = mysql_server()?;
+    pub(super) async fn empty_mysql() -> Self {
+        let server = mysql_server();
         let name = format!("layby_test_{}", uuid::Uuid::now_v7().simple());
         execute(&server, format!("CREATE DATABASE {name}")).await;
         let address = format!("{}/{name}", server.trim_end_matches('/'));
-        Some(Self {
+        Self {
             database: open(&address).await,
             address,
             _directory: None,
             server: Some((server, name)),
-        })
+        }
     }
 
-    pub(super) async fn mysql() -> Option<Self> {
-        let store = Self::empty_mysql().await?;
+    pub(super) async fn mysql() -> Self {
+        let store = Self::empty_mysql().await;
         store.database.migrate().await.expect("tables");
-        Some(store)
+        store
     }
 
     /// Remembers the rows that follow the journal as they are now.
@@ -110,10 +109,7 @@ impl Store {
 /// Runs a test on a new database of each engine.
 pub(super) fn on_each_engine(test: impl AsyncFn(&Store)) {
     run(async {
-        let store = Store::sqlite().await;
-        test(&store).await;
-        store.end().await;
-        if let Some(store) = Store::mysql().await {
+        for store in [Store::sqlite().await, Store::mysql().await] {
             test(&store).await;
             store.end().await;
         }
@@ -138,8 +134,9 @@ pub(super) async fn open(address: &str) -> Database {
     clippy::disallowed_methods,
     reason = "tests are told their server by scripts/test"
 )]
-pub(super) fn mysql_server() -> Option<String> {
-    std::env::var(MYSQL_URL).ok()
+pub(super) fn mysql_server() -> String {
+    std::env::var(MYSQL_URL)
+        .unwrap_or_else(|_| panic!("{MYSQL_URL} names no MariaDB; scripts/test starts one"))
 }
 
 /// Runs a statement on a connection of its own.

@@ -78,9 +78,7 @@ impl Words {
 }
 
 fn nothing_personal_is_found_anywhere(store: Store) {
-    let (Some(mut post), Some(redis)) = (MailServer::start(Tls::None), Redis::start()) else {
-        return;
-    };
+    let (mut post, redis) = (MailServer::start(Tls::None), Redis::start());
     let (mail_url, redis_url) = (post.url(), redis.url());
     let options = [
         "--mail-url",

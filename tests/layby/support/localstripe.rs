@@ -42,25 +42,21 @@ impl LocalStripe {
     pub(crate) const DECLINED: &'static str = "pm_card_chargeCustomerFail";
     pub(crate) const GOOD: &'static str = "pm_card_visa";
 
-    /// `None`, and a word about it: there is no `localstripe` on this machine.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Self {
         let mut said = String::new();
         for _ in 0..START_TRIES {
             let port = free_port();
             match run(port) {
                 Ok(Ok(child)) => {
-                    return Some(Self {
+                    return Self {
                         child,
                         port,
                         agent: agent(),
-                    });
+                    };
                 }
                 Ok(Err(instead)) => said = instead,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    eprintln!(
-                        "left out: there is no localstripe in PATH (pip install localstripe==1.15.10)"
-                    );
-                    return None;
+                    panic!("there is no localstripe in PATH; scripts/test installs it")
                 }
                 Err(error) => panic!("localstripe: {error}"),
             }

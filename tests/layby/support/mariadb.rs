@@ -19,12 +19,9 @@ pub(crate) struct MariaDb {
 }
 
 impl MariaDb {
-    /// Runs an empty server with one database. `None`, and a word about it: there is no `mariadbd` on this machine.
-    pub(crate) fn start() -> Option<Self> {
-        let Some(daemon) = daemon() else {
-            eprintln!("left out: there is no mariadbd in PATH");
-            return None;
-        };
+    /// Runs an empty server with one database.
+    pub(crate) fn start() -> Self {
+        let daemon = daemon();
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let installed = Command::new("mariadb-install-db")
@@ -38,7 +35,7 @@ impl MariaDb {
                 directory.path().join("data").display()
             ))
             .output()
-            .expect("mariadb-install-db comes with mariadbd");
+            .expect("mariadb-install-db in PATH; scripts/test installs it");
         assert!(
             installed.status.success(),
             "mariadb-install-db: {}",
@@ -51,7 +48,7 @@ impl MariaDb {
         };
         server.run(&daemon);
         execute(&server.server_url(), format!("CREATE DATABASE {DATABASE}"));
-        Some(server)
+        server
     }
 
     pub(crate) fn database_url(&self) -> String {
@@ -66,8 +63,7 @@ impl MariaDb {
     }
 
     pub(crate) fn start_again(&mut self) {
-        let daemon = daemon().expect("it was there before");
-        self.run(&daemon);
+        self.run(&daemon());
     }
 
     /// Its files as they are in this moment, by which it is interrupted.
@@ -146,17 +142,19 @@ fn as_root() -> Option<&'static str> {
         .then_some("--user=root")
 }
 
-fn daemon() -> Option<PathBuf> {
+fn daemon() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
         .chain(system)
         .map(|directory| directory.join("mariadbd"))
         .find(|it| it.exists())
+        .expect("mariadbd in PATH; scripts/test installs it")
 }
 
-/// Free at this moment.
+/// Free at this moment, and not one of those that the kernel gives to clients: they would take it before a server does.
 pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let drawn = std::iter::repeat_with(|| rand::random_range(20_000..32_000));
+    drawn.take(100).find(is_free).expect("a free port")
 }

@@ -33,8 +33,7 @@ pub(crate) enum Reply {
 const START_TRIES: u32 = 5;
 
 impl Redis {
-    /// `None`, and a word about it: there is no `redis-server` on this machine.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Self {
         let mut server = Self {
             child: None,
             port: free_port(),
@@ -42,11 +41,10 @@ impl Redis {
         };
         for _ in 0..START_TRIES {
             match server.run() {
-                Ok(true) => return Some(server),
+                Ok(true) => return server,
                 Ok(false) => server.port = free_port(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    eprintln!("left out: there is no redis-server in PATH");
-                    return None;
+                    panic!("there is no redis-server in PATH; scripts/test installs it")
                 }
                 Err(error) => panic!("redis-server: {error}"),
             }

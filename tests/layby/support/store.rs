@@ -39,15 +39,6 @@ pub(crate) struct Tables {
 }
 
 impl Store {
-    /// Says so where the other half of the tests is left out.
-    pub(crate) fn has_mariadb() -> bool {
-        let named = setting(MYSQL_URL).is_some();
-        if !named {
-            eprintln!("left out: {MYSQL_URL} names no MariaDB");
-        }
-        named
-    }
-
     pub(crate) fn tables(self, directory: &Path) -> Tables {
         match self {
             Self::Sqlite => Tables {
@@ -55,8 +46,10 @@ impl Store {
                 created: None,
             },
             Self::MariaDb => {
-                let server = setting(MYSQL_URL).unwrap_or_else(|| panic!("{MYSQL_URL} is not set"));
-                Tables::create(&server)
+                let server = setting(MYSQL_URL);
+                Tables::create(&server.unwrap_or_else(|| {
+                    panic!("{MYSQL_URL} names no MariaDB; scripts/test starts one")
+                }))
             }
         }
     }

@@ -4,17 +4,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
-/// `strace` is there and may trace. Says so where tests are left out.
-pub(crate) fn can_trace() -> bool {
+#[track_caller]
+pub(crate) fn check_that_strace_works() {
     let traced = Command::new("strace")
         .args(["-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null"])
         .args(["--trace=fdatasync", "true"])
         .output();
-    let can = traced.is_ok_and(|output| output.status.success());
-    if !can {
-        eprintln!("left out: strace is missing or may not trace");
-    }
-    can
+    let traced = traced.expect("strace in PATH; scripts/test installs it");
+    assert!(traced.status.success(), "no right to trace: {traced:?}");
 }
 
 /// The same command under `strace` with these options; what it sees goes to a file.

@@ -186,6 +186,6 @@ fn check_currency(lines: &[Line]) -> Result<(), Rejection> {
     if currencies.any(|currency| Some(currency) != first) {
         return Err(Rejection::CurrencyMismatch);
     }
-    debug_assert!(lines.len() <= Order::LINES_MAX);
+    assert!(lines.len() <= Order::LINES_MAX);
     Ok(())
 }

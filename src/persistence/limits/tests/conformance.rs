@@ -20,7 +20,7 @@ fn the_limits_of_one_process_conform() {
 
 #[test]
 fn the_limits_in_redis_conform() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         conforms(&limiter, |length| grow_older(&server, length)).await;

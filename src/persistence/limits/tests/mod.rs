@@ -1,5 +1,4 @@
-//! Limits in process, limits in Redis, and one that changes over to the other. What needs Redis is left out, with a word
-//! about it, where there is no `redis-server`.
+//! Limits in process, limits in Redis, and one that changes over to the other. Needs a `redis-server` in PATH.
 
 mod conformance;
 mod in_memory;

@@ -11,7 +11,7 @@ use crate::persistence::limits::{ANSWER_WITHIN, Limiter, Verdict};
 
 #[test]
 fn servers_share_their_limits() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let (here, there) = (in_redis(&server).await, in_redis(&server).await);
         pass(&here, 2).await;
@@ -25,9 +25,7 @@ fn servers_share_their_limits() {
 
 #[test]
 fn nothing_waits_when_redis_is_killed_and_it_is_used_again_when_it_is_back() {
-    let Some(mut server) = Redis::start() else {
-        return;
-    };
+    let mut server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         pass(&limiter, 3).await;
@@ -55,7 +53,7 @@ fn nothing_waits_when_redis_is_killed_and_it_is_used_again_when_it_is_back() {
 
 #[test]
 fn a_redis_that_hangs_is_waited_for_once() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         server.pause();
@@ -78,9 +76,7 @@ fn a_redis_that_hangs_is_waited_for_once() {
 
 #[test]
 fn a_redis_that_is_absent_at_the_start_is_found_later() {
-    let Some(mut server) = Redis::start() else {
-        return;
-    };
+    let mut server = Redis::start();
     server.kill();
     run(async {
         let limiter =
@@ -96,9 +92,7 @@ fn a_redis_that_is_absent_at_the_start_is_found_later() {
 
 #[test]
 fn a_limiter_outlives_the_runtime_that_it_was_opened_on() {
-    let Some(mut server) = Redis::start() else {
-        return;
-    };
+    let mut server = Redis::start();
     let limiter = Limiter::open(Some(&server.url()), Arc::new(SystemClock)).expect("an address");
     run(async {
         assert!(limiter.wait_for_redis(PATIENCE).await);
@@ -113,7 +107,7 @@ fn a_limiter_outlives_the_runtime_that_it_was_opened_on() {
 
 #[test]
 fn emptying_redis_gives_everybody_a_new_start_and_breaks_nothing() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         pass(&limiter, 3).await;
@@ -131,7 +125,7 @@ fn emptying_redis_gives_everybody_a_new_start_and_breaks_nothing() {
 
 #[test]
 fn a_key_that_is_something_else_counts_as_none() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         limiter.mark("known", key(1), MINUTE).await;
@@ -176,7 +170,7 @@ fn a_key_that_is_something_else_counts_as_none() {
 
 #[test]
 fn a_redis_without_memory_counts_as_gone_until_it_can_write_again() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         server.config("maxmemory-policy", "noeviction");
@@ -196,7 +190,7 @@ fn a_redis_without_memory_counts_as_gone_until_it_can_write_again() {
 
 #[test]
 fn a_replica_that_takes_no_writes_counts_as_gone() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         server.command(&["REPLICAOF", "127.0.0.1", "1"]);
@@ -240,7 +234,7 @@ fn somebody_who_talks_no_redis_counts_as_gone() {
 
 #[test]
 fn a_crowd_takes_no_more_than_there_is() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         let takers = (0..64).map(|_| limiter.take(&THREE, key(1)));
@@ -252,7 +246,7 @@ fn a_crowd_takes_no_more_than_there_is() {
 
 #[test]
 fn every_key_says_what_it_is_and_holds_nothing_but_numbers() {
-    let Some(server) = Redis::start() else { return };
+    let server = Redis::start();
     run(async {
         let limiter = in_redis(&server).await;
         pass(&limiter, 1).await;
