@@ -46,8 +46,8 @@ impl<E> HashBuckets<E> {
 
     pub fn find_mut(&mut self, hash: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&mut E> {
         let bucket = self.bucket_of(hash);
-        let entries = self.buckets.get_mut(bucket)?.iter_mut();
-        entries.into_iter().find(|entry| is_it(entry))
+        let mut entries = self.buckets.get_mut(bucket)?.iter_mut();
+        entries.find(|entry| is_it(entry))
     }
 
     /// Equal entries are not told apart. `hash_of` gives the hash of an entry that is in already.

@@ -31,7 +31,7 @@ use smallvec::SmallVec;
 
 use crate::calendar::{Calendar, ShopCalendar};
 use crate::domain::{
-    AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Line, Lines, Order, OrderChange, OrderId,
+    AttemptId, Bucket, BuyerId, Event, IdMap, KeyHash, Lines, Order, OrderChange, OrderId,
     OrderPlaced, Posting, Product, ProductChange, ProductId, RefundState, Rejection, Snapshot,
     Span, Timestamp,
 };
