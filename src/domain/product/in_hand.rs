@@ -86,10 +86,6 @@ impl PartialEq for InHand {
 impl Eq for InHand {}
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "small numbers in tests; a panic is a failure"
-)]
 mod tests {
     use std::collections::BTreeMap;
 

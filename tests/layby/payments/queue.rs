@@ -51,7 +51,8 @@ fn a_slow_provider_is_paid_by_everybody_and_no_good_card_is_declined() {
     let people: Vec<Caller> = people.iter().map(|it| it.sharing(&line)).collect();
     let numbered: Vec<_> = people.iter().cloned().enumerate().collect();
     let told: Vec<(Value, Answer)> = at_once(&numbered, |(number, buyer)| {
-        let share = u32::try_from(*number).expect("few") * 1_000 / rush.payers as u32;
+        let share =
+            u32::try_from(*number).expect("few") * 1_000 / u32::try_from(rush.payers).expect("few");
         pause(rush.arrive_within * share / 1_000);
         let order = buyer.hold(&lamp, 1);
         let answer = buyer.pay(&order, GOOD);

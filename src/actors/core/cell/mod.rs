@@ -12,7 +12,7 @@ mod memory;
 mod place;
 mod settle;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod waitlist;
 
 use std::collections::{BTreeSet, VecDeque};

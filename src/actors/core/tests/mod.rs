@@ -3,6 +3,7 @@
 mod bounds;
 mod closing;
 mod crashing;
+mod day;
 mod leaving;
 mod recalling;
 

@@ -3,30 +3,30 @@
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Marks(BTreeMap<&'static str, u64>);
+pub(in crate::actors::core) struct Marks(BTreeMap<&'static str, u64>);
 
 impl Marks {
-    pub(super) fn hit(&mut self, situation: &'static str) {
+    pub(in crate::actors::core) fn hit(&mut self, situation: &'static str) {
         *self.0.entry(situation).or_insert(0) += 1;
     }
 
-    pub(super) fn hit_if(&mut self, happened: bool, situation: &'static str) {
+    pub(in crate::actors::core) fn hit_if(&mut self, happened: bool, situation: &'static str) {
         if happened {
             self.hit(situation);
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(in crate::actors::core) fn add(&mut self, other: &Self) {
         for (situation, hits) in &other.0 {
             *self.0.entry(situation).or_insert(0) += hits;
         }
     }
 
-    pub(super) fn hits(&self, situation: &str) -> u64 {
+    pub(in crate::actors::core) fn hits(&self, situation: &str) -> u64 {
         self.0.get(situation).copied().unwrap_or(0)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub(in crate::actors::core) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.0.iter().map(|(situation, hits)| (*situation, *hits))
     }
 }

@@ -27,6 +27,8 @@ mod till;
 mod waiting;
 mod world;
 
+pub(in crate::actors::core) use self::marks::Marks;
+pub(in crate::actors::core) use self::replay::as_stored;
 use crate::actors::core::cell::{CellLimits, PersonLimits};
 use crate::domain::{BuyerId, Currency, Money, ProductId, Span};
 

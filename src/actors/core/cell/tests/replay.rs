@@ -60,7 +60,7 @@ fn waits_for(cell: &Cell) -> BTreeSet<(BuyerId, ProductId)> {
 }
 
 /// When holds end is not stored: a restart takes it from the orders, and what people have of offers from the waitlist.
-fn as_stored(product: &Product) -> Product {
+pub(in crate::actors::core) fn as_stored(product: &Product) -> Product {
     let Product {
         id,
         details,
