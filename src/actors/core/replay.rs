@@ -41,6 +41,10 @@ pub enum ReplayError {
     /// What it gives now is not what the records are to be applied to.
     #[error("the database went on from record {base} to {found} during the replay")]
     Moved { base: Position, found: Position },
+    #[error(
+        "the database went back to record {sql} while it was read; the records before {next} are missing"
+    )]
+    WentBack { sql: Position, next: Position },
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -55,6 +59,12 @@ pub(crate) fn replay(
 ) -> Result<Cell, ReplayError> {
     const RECORDS_AT_ONCE: usize = 10_000;
     let base = live.position;
+    if reader.position() > base {
+        return Err(ReplayError::WentBack {
+            sql: base,
+            next: reader.position().next(),
+        });
+    }
     let mut cell = Cell::restore(live.products, live.orders, live.last_stamp, limits);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.

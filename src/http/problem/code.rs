@@ -191,9 +191,9 @@ problems! {
     Overloaded: SERVICE_UNAVAILABLE, overloaded, "Overloaded",
         "more requests are in flight than are admitted", [], retry after 1 s;
     PaymentsBusy: SERVICE_UNAVAILABLE, payments_busy, "Too many payments",
-        "more payments are under way than are admitted", [], retry after 1 s;
+        "more payments are under way, or refunds due, than are admitted", [], retry after 1 s;
     PaymentsUnavailable: SERVICE_UNAVAILABLE, payments_unavailable, "Nobody can pay just now",
-        "the payment provider gives no clear answers; no attempt was made, the hold stays as it is", [], retry after 1 s;
+        "the payment provider gives no answers; no attempt was made, the hold stays as it is", [], retry after 1 s;
     MemoryFull: SERVICE_UNAVAILABLE, memory_full, "No memory for more orders",
         "the orders of the last day, kept for repeated requests, take all the memory that they may; no new holds", [], retry after 1 s;
     DatabaseBehind: SERVICE_UNAVAILABLE, database_behind, "The database is behind",

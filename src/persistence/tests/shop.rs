@@ -68,7 +68,7 @@ impl Shop {
             last_stamp: self.events.iter().map(Event::at).max().unwrap_or_default(),
             products: self.products.values().cloned().collect(),
             orders: orders
-                .filter(|order| !order.is_settled() || order.placed_at >= keep_since)
+                .filter(|order| !order.is_at_rest() || order.placed_at >= keep_since)
                 .cloned()
                 .collect(),
         }

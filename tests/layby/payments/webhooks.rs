@@ -330,6 +330,8 @@ fn a_success_for_an_order_that_was_over_long_ago_gives_the_money_back(store: Sto
     let (alice, order, word) = declined(&shop, &lamp);
     alice.cancel(&order).is(200);
     make_old(&mut shop);
+    // The sandbox has never taken this money, whatever it has signed.
+    shop.announce("refuses to give money back");
     let door = Webhook::sandbox(&shop);
     for _ in 0..2 {
         says(&door.send(&word), "settled");

@@ -207,7 +207,7 @@ impl OrderActor {
             .take_while(|it| self.records.get(*it).placed_at >= placed_since)
             .filter(|it| self.has_ended_unpaid(*it))
             .map(|it| self.records.changed_at(it))
-            .filter(|ended| *ended >= since)
+            .filter(|ended| *ended > since)
             .nth(nth.checked_sub(1)?)
     }
 

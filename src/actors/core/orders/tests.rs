@@ -229,7 +229,7 @@ impl Shop {
                 .any(|it| it.state == AttemptState::Captured);
             over && !captured
                 && order.is_at_rest()
-                && order.changed_at >= since
+                && order.changed_at > since
                 && order.placed_at >= since.minus(Order::HOLD_MAX)
         });
         let mut ended: Vec<Timestamp> = ended.map(|it| it.changed_at).collect();

@@ -206,4 +206,18 @@ fn a_replay_brings_back_what_the_journal_speaks_of() {
         replayed(base.next()),
         Err(ReplayError::Moved { .. })
     ));
+    let live = LiveState {
+        position: base,
+        last_stamp: Timestamp::ZERO,
+        products: Clone::clone(&products),
+        orders: Vec::new(),
+    };
+    let mut later = stage.core.reader(base.next()).expect("a reader");
+    let end = stage.core.position();
+    let mut ask = |_| panic!("nothing is asked");
+    let limits = CellLimits::default();
+    assert!(matches!(
+        replay(live, later.as_mut(), end, limits, &mut ask),
+        Err(ReplayError::WentBack { .. })
+    ));
 }
