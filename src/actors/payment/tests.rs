@@ -123,7 +123,7 @@ fn a_charge_whose_hold_has_ended_when_its_turn_comes_is_not_sent() {
         let cap = START.plus(Span::from_secs(5));
         (2..=3).for_each(|attempt| stage.charge_by(attempt, cap));
         stage.charge(4);
-        stage.clock.set(cap);
+        stage.clock.advance(Span::from_secs(5));
         sleep(secs(100)).await;
         let asked = [(0, "charge 1"), (10, "charge 4")];
         assert_eq!(stage.provider.asked(), asked.map(at_secs));
