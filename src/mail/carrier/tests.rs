@@ -1,6 +1,7 @@
 //! The carrier between a real outbox and a transport that does what a test has planned.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -460,6 +461,9 @@ impl Write for Log {
     }
 }
 
+static SECOND_SUBSCRIBER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+
 impl Log {
     /// Keeps what this thread says for as long as the guard lives.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
@@ -469,6 +473,9 @@ impl Log {
             .with_ansi(false)
             .with_writer(move || log.clone())
             .finish();
+        // With one subscriber alone, tracing asks the thread that meets a call site first whether anybody listens there;
+        // a thread of another test would say for this one that nobody does.
+        LazyLock::force(&SECOND_SUBSCRIBER);
         tracing::subscriber::set_default(subscriber)
     }
 

@@ -41,6 +41,9 @@ fn users_of_before_are_accounts_now(store: Store) {
         shop.sql(&format!("DROP TABLE {table}"));
     }
     shop.sql("ALTER TABLE audit_entries RENAME TO audit_log");
+    shop.sql("CREATE TABLE projection (id BIGINT NOT NULL PRIMARY KEY, position BIGINT NOT NULL)");
+    shop.sql("INSERT INTO projection SELECT 1, position FROM followers WHERE name = 'projection'");
+    shop.sql("DROP TABLE followers");
     shop.sql("DELETE FROM _sqlx_migrations WHERE version >= 80");
     shop.sql(if store == Store::Sqlite {
         USERS_SQLITE
