@@ -223,7 +223,7 @@ fn crowd(shop: &Shop, product: &str, buyers: &[Caller], each: usize) {
 }
 
 fn a_file_of_thousands_of_orders_is_sent_as_it_is_made(store: Store) {
-    let shop = Shop::open(store);
+    let shop = Shop::open_with(store, &["--open-orders-max", "1000"]);
     let lamp = shop.product(Sale::of(10_000));
     crowd(&shop, &lamp, &shop.buyers(8), 300);
     let answer = shop.admin().get(&path(&lamp));
