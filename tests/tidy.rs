@@ -62,7 +62,12 @@ fn the_rules_know_nothing_but_the_standard_library() {
     let rules = |path: &str| path.starts_with("domain/") && !path.contains("/tests");
     for (path, text) in sources().filter(|(path, _)| rules(path)) {
         for line in code(&text).filter(|line| line.trim_start().starts_with("use ")) {
-            let own = ["use std::", "use super::", "use crate::domain"];
+            let own = [
+                "use std::",
+                "use self::",
+                "use super::",
+                "use crate::domain",
+            ];
             let tests = ["use proptest", "use rand"];
             let fine = own
                 .iter()

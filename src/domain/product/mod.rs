@@ -6,11 +6,11 @@
 mod in_hand;
 mod waiting;
 
+use self::in_hand::InHand;
 use super::{
     Availability, Bucket, BuyerId, Deadlines, Money, Phase, Posting, ProductChange, ProductId,
     Quantity, Rejection, Shortage, Span, Stock, Timestamp, Waiter, Waitlist, Window, WindowAct,
 };
-use in_hand::InHand;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Details {

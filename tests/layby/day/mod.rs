@@ -201,10 +201,10 @@ impl Day {
         self.ada_does(Method::POST, &self.path("/window/close"), None);
         let one = [line(&self.goods.lamp, 1)];
         self.passer_by().place(&one).is_refused(409, "closed");
-        let waiting: Vec<&mut Buyer> = people.iter_mut().filter(|it| it.is_waiting()).collect();
-        assert_eq!(self.units("waiting"), waiting.len() as u64);
-        some_at_a_time(AT_A_TIME, waiting, |buyer| buyer.stops_waiting(&self.goods));
+        // The waitlist ends with the sale.
         assert_eq!(self.units("waiting"), 0);
+        let waited: Vec<&mut Buyer> = people.iter_mut().filter(|it| it.is_waiting()).collect();
+        some_at_a_time(AT_A_TIME, waited, Buyer::waits_no_longer);
     }
 
     // -- the evening ---------------------------------------------------------------------------------------------
