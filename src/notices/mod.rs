@@ -33,7 +33,7 @@ use crate::accounts::vault::Vault;
 use crate::calendar::ShopCalendar;
 use crate::clock::Clock;
 use crate::mail::CarrierHandle;
-use crate::persistence::database::{Database, Error, FollowerName};
+use crate::persistence::database::{Database, Error};
 use crate::persistence::following::{self, Follower, Options, Progress, ResumeError, ResumePoint};
 use crate::persistence::journal::{Position, View};
 
@@ -45,6 +45,7 @@ pub const PACE: Options = Options {
     batch_records_max: 4_000,
     idle: Duration::from_millis(500),
     batch_timeout: Duration::from_secs(30),
+    commit_durably_every: Duration::from_secs(5),
     retry_pause_min: Duration::from_millis(100),
     retry_pause_max: Duration::from_secs(5),
     rush_rest: 3,
@@ -99,11 +100,7 @@ impl Place {
         projected: Position,
     ) -> Result<Self, PlaceError> {
         let stored = database.begin_notices(projected).await?;
-        let mut point = ResumePoint::find_or_skip(stored, &journal)?;
-        if point.bookmark != stored {
-            database.bind(FollowerName::Notices, point.bookmark).await?;
-            point.stored = point.bookmark;
-        }
+        let point = ResumePoint::find_or_skip(stored, &journal)?;
         let progress = Progress::new(stored.position);
         let (skipped, before_first) = (point.skipped, point.reader.position());
         if skipped > 0 {

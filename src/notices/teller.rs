@@ -61,11 +61,7 @@ pub(super) struct Teller {
     desk: Option<Desk>,
 }
 
-struct Desk {
-    writer: NoticeWriter,
-    /// Up to where letters are written.
-    stored: Bookmark,
-}
+struct Desk(NoticeWriter);
 
 impl Teller {
     pub(super) fn new(parts: NoticesParts) -> Self {
@@ -94,15 +90,13 @@ impl Follow for Teller {
 
     async fn bookmark(&mut self) -> Result<Bookmark, TellError> {
         let (desk, _) = self.desk().await?;
-        desk.stored = desk.writer.bookmark().await?;
-        Ok(desk.stored)
+        Ok(desk.0.connection.bookmark().await?)
     }
 
-    async fn bind(&mut self, bookmark: Bookmark) -> Result<(), TellError> {
+    async fn settle(&mut self, bookmark: Bookmark) -> Result<(), TellError> {
         let (desk, _) = self.desk().await?;
-        desk.writer.bind(bookmark).await?;
-        desk.stored = bookmark;
-        Ok(())
+        let settled = desk.0.connection.settle(bookmark).await?;
+        if settled { Ok(()) } else { Err(desk.moved()) }
     }
 
     fn always_commits_durably(&self) -> bool {
@@ -111,7 +105,7 @@ impl Follow for Teller {
 
     async fn apply(&mut self, batch: &Batch, durably: bool) -> Result<(), TellError> {
         let (desk, parts) = self.desk().await?;
-        desk.writer.commit_durably(durably).await?;
+        desk.0.connection.commit_durably(durably).await?;
         desk.tell(parts, batch).await
     }
 
@@ -126,13 +120,22 @@ impl Follow for Teller {
 
 impl Desk {
     async fn open(parts: &NoticesParts) -> Result<Self, TellError> {
-        let mut writer = NoticeWriter::open(&parts.database).await?;
-        let stored = writer.bookmark().await?;
-        Ok(Self { writer, stored })
+        Ok(Self(NoticeWriter::open(&parts.database).await?))
+    }
+
+    fn moved(&self) -> TellError {
+        TellError::Moved {
+            expected: self.told(),
+        }
+    }
+
+    /// Up to where letters are written.
+    fn told(&self) -> Position {
+        self.0.connection.stored().position
     }
 
     async fn tell(&mut self, parts: &NoticesParts, batch: &Batch) -> Result<(), TellError> {
-        let untold = batch.after(self.stored.position);
+        let untold = batch.after(self.told());
         let Some((last, _)) = untold.last() else {
             return Ok(());
         };
@@ -159,16 +162,14 @@ impl Desk {
         letters: &[NewLetter],
     ) -> Result<(), TellError> {
         if !letters.is_empty() {
-            let waiting = self.writer.waiting().await?;
+            let waiting = self.0.waiting().await?;
             if waiting >= parts.waiting_max {
                 return Err(TellError::OutboxFull { waiting });
             }
         }
-        if !self.writer.tell(self.stored, through, letters).await? {
-            let expected = self.stored.position;
-            return Err(TellError::Moved { expected });
+        if !self.0.tell(through, letters).await? {
+            return Err(self.moved());
         }
-        self.stored = through;
         if !letters.is_empty() {
             parts.carrier.ring();
         }
@@ -199,7 +200,7 @@ impl Desk {
     ) -> Result<(), TellError> {
         ids.sort_unstable();
         ids.dedup();
-        for account in self.writer.addressable(&ids).await? {
+        for account in self.0.addressable(&ids).await? {
             facts.accounts.insert(account.id, account);
         }
         Ok(())
@@ -215,7 +216,7 @@ impl Desk {
             .map(|(order, _)| *order)
             .collect();
         wanted.sort_unstable();
-        let mut orders = self.writer.orders(&wanted).await?;
+        let mut orders = self.0.orders(&wanted).await?;
         let earlier = orders.iter().map(|order| order.buyer);
         let earlier = earlier.filter(|buyer| !facts.accounts.contains_key(buyer));
         self.add_accounts(facts, earlier.collect()).await?;
@@ -229,7 +230,7 @@ impl Desk {
         let mut sequences: Vec<u64> = sequences.collect();
         sequences.sort_unstable();
         let mut lines: IdMap<u64, Vec<Line>> = IdMap::default();
-        for (sequence, line) in self.writer.lines(&sequences).await? {
+        for (sequence, line) in self.0.lines(&sequences).await? {
             lines.entry(sequence).or_default().push(line);
         }
         for order in facts.orders.values_mut() {
@@ -245,7 +246,7 @@ impl Desk {
         let mut products: Vec<ProductId> = bought.chain(offered).collect();
         products.sort_unstable();
         products.dedup();
-        let names = self.writer.product_names(&products).await?;
+        let names = self.0.product_names(&products).await?;
         facts.names = names.into_iter().collect();
         Ok(())
     }

@@ -284,47 +284,109 @@ fn tables_that_are_another_journals_while_it_serves_are_told(store: Store) {
 /// journal must have them still.
 #[test]
 fn no_segment_goes_before_what_the_tables_have_of_it_is_on_the_disk() {
-    check_that_strace_works();
-    let mut shop = Shop::closed(Store::Sqlite, &["--journal-retention-mib", "0"]);
-    let trace = shop.scratch().join("trace");
-    let options = ["--decode-fds=path", "--trace=fdatasync,fsync,rename,unlink"];
-    let server = traced(&shop.serve_command(), &options, &trace);
-    shop.start_by(server);
-    let products: Vec<String> = (0..50)
-        .map(|_| shop.product(long_sale(1_000_000)))
-        .collect();
-    let lines: Vec<Value> = products.iter().map(|product| line(product, 1)).collect();
-    let second = shop.journal_dir().join("journal-0000000000000002.seg");
+    let (mut shop, trace) = open_traced();
+    let lines = fifty_lines(&shop);
+    let second = segment(&shop, 2);
     let mut was_there = false;
     eventually("two segments are let go", || {
-        at_once(&shop.buyers(16), |buyer| {
-            for _ in 0..5 {
-                buyer.place(&lines).is(201);
-            }
-        });
+        place_many(&shop, &lines);
         was_there |= second.exists();
         (was_there && !second.exists()).then_some(())
     });
     shop.stop();
     let calls = calls(&trace);
-    let is_sync = |call: &&Call| call.text.starts_with("f") && call.text.contains("tables.db-wal>");
-    let syncs: Vec<_> = calls.iter().filter(is_sync).map(|it| &it.lines).collect();
-    for segment in 1..=2 {
-        let name = |number: u32| format!("journal-{number:016}.seg\"");
-        let moves_to = |call: &&Call| {
-            call.text.starts_with("rename(") && call.text.contains(&name(segment + 1))
-        };
-        let moves_away = |call: &&Call| {
-            let first = call.text.split(',').next().unwrap_or_default();
-            first.contains(&name(segment)) && !call.text.starts_with("f")
-        };
-        let closed = calls.iter().find(moves_to).expect("its closing").lines.end;
-        let gone = calls.iter().find(moves_away).expect("its end").lines.start;
+    for number in 1..=2 {
+        let closed = calls.iter().find(|it| it.makes(number + 1));
+        let closed = closed.expect("its closing").lines.end;
+        let gone = calls.iter().find(|it| it.takes_away(number));
+        let gone = gone.expect("its end").lines.start;
+        let mut syncs = calls.iter().filter(|it| it.syncs_tables());
         assert!(
-            syncs.iter().any(|it| it.start > closed && it.end < gone),
-            "segment {segment} was closed at {closed} and let go at {gone}, the tables were synced at {syncs:?}"
+            syncs.any(|it| it.lines.start > closed && it.lines.end < gone),
+            "segment {number} was closed at {closed} and let go at {gone}, without a sync of the tables between"
         );
     }
+}
+
+/// Nobody buys any more, so that no further batch takes the last ones to the disk.
+#[test]
+fn a_shop_that_goes_quiet_lets_its_segments_go_once_the_tables_are_on_the_disk() {
+    let (mut shop, trace) = open_traced();
+    let lines = fifty_lines(&shop);
+    let second = segment(&shop, 2);
+    while !second.exists() {
+        place_many(&shop, &lines);
+    }
+    shop.catches_up();
+    let first = segment(&shop, 1);
+    eventually("the first is let go", || (!first.exists()).then_some(()));
+    shop.stop();
+    let calls = calls(&trace);
+    let gone = calls.iter().position(|it| it.takes_away(1));
+    let before = &calls[..gone.expect("its end")];
+    let written = before.iter().rposition(|it| it.writes_tables());
+    let synced = before.iter().rposition(|it| it.syncs_tables());
+    assert!(
+        written.expect("a write") < synced.expect("a sync"),
+        "the tables were written to without a sync before the segment went"
+    );
+}
+
+/// A shop on the embedded database that keeps no more of the journal than it must, and where its calls are written down.
+fn open_traced() -> (Shop, PathBuf) {
+    check_that_strace_works();
+    let mut shop = Shop::closed(Store::Sqlite, &["--journal-retention-mib", "0"]);
+    let trace = shop.scratch().join("trace");
+    let options = [
+        "--decode-fds=path",
+        "--trace=fdatasync,fsync,pwrite64,rename,unlink",
+    ];
+    let server = traced(&shop.serve_command(), &options, &trace);
+    shop.start_by(server);
+    (shop, trace)
+}
+
+fn segment(shop: &Shop, number: u32) -> PathBuf {
+    shop.journal_dir().join(format!("journal-{number:016}.seg"))
+}
+
+fn fifty_lines(shop: &Shop) -> Vec<Value> {
+    (0..50)
+        .map(|_| line(&shop.product(long_sale(1_000_000)), 1))
+        .collect()
+}
+
+fn place_many(shop: &Shop, lines: &[Value]) {
+    at_once(&shop.buyers(16), |buyer| {
+        for _ in 0..5 {
+            buyer.place(lines).is(201);
+        }
+    });
+}
+
+impl Call {
+    fn makes(&self, segment: u32) -> bool {
+        self.text.starts_with("rename(") && self.text.contains(&in_call(segment))
+    }
+
+    /// Under its name: it may be kept under another.
+    fn takes_away(&self, segment: u32) -> bool {
+        let first = self.text.split(',').next().unwrap_or_default();
+        let is_move = first.starts_with("rename(") || first.starts_with("unlink(");
+        is_move && first.contains(&in_call(segment))
+    }
+
+    fn syncs_tables(&self) -> bool {
+        self.text.starts_with('f') && self.text.contains("tables.db-wal>")
+    }
+
+    fn writes_tables(&self) -> bool {
+        self.text.starts_with("pwrite64(") && self.text.contains("tables.db-wal>")
+    }
+}
+
+fn in_call(segment: u32) -> String {
+    format!("journal-{segment:016}.seg\"")
 }
 
 /// What a server is set up to lose must be known before it is lost.

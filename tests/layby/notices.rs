@@ -408,8 +408,14 @@ fn fill_journal(shop: &Shop, files: u64) {
     let lines: Vec<Value> = products.iter().map(|product| line(product, 1)).collect();
     let newest = || segments(shop).last().copied().expect("a segment");
     let until = newest() + files;
+    let projected = || shop.rows("SELECT COUNT(*) FROM orders")[0][0].parse::<usize>();
+    shop.catches_up();
+    let mut placed = projected().expect("a number");
     while newest() < until {
         at_once(&shop.buyers(64), |buyer| buyer.place(&lines).is(201));
+        placed += 64;
+        // SQL is not to be the one that runs out of the journal's budget.
+        eventually("SQL keeps up", || (projected() == Ok(placed)).then_some(()));
     }
     shop.catches_up();
 }

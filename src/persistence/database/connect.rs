@@ -130,10 +130,10 @@ pub(super) async fn prepare_session(
     Ok(())
 }
 
-/// What the projection's connection needs on top: room for the pages that it touches again and again, what is needed to
+/// What the connection of a follower needs on top; whoever commits may come to checkpoint what another has written: room for the pages that it touches again and again, what is needed to
 /// take back half a statement in memory and not in a file, and checkpoints of 32 MiB. Their fsync holds up those of the
 /// journal: at 4 MiB they cost a tenth of the purchases a second, at 256 MiB one of them made purchases wait 130 ms.
-pub(super) async fn prepare_writing(
+pub(super) async fn prepare_following(
     engine: Engine,
     connection: &mut AnyConnection,
 ) -> Result<(), sqlx::Error> {

@@ -9,7 +9,8 @@
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
 //! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
-//! | `notices.rs` | the connection of the notices: what letters about orders are made from, and how far they are written |
+//! | `follower.rs` | the connection of one who follows the journal, and where SQL stands for him |
+//! | `notices.rs` | what letters about orders are made from, and writing them |
 //! | `load.rs`, `pages.rs`, `sale.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
@@ -32,6 +33,7 @@ mod dialect;
 mod durability;
 mod engine_time;
 mod error;
+mod follower;
 mod lines;
 mod load;
 mod mail_outbox;

@@ -1,17 +1,11 @@
-//! The connection of the one who writes letters about orders, and where they begin.
-//!
-//! **Invariant:** letters and position change in one transaction, which moves the position from exactly where its writer
-//! thinks it is: each event is told once, over any crash.
+//! What the one who writes letters about orders looks up and writes, and where letters begin.
 
 use futures_util::FutureExt;
-use sqlx::{AnyConnection, ConnectOptions, Connection};
 
 use super::bulk::BulkInsert;
+use super::follower::FollowerConnection;
 use super::mail_outbox::{self, Outbox};
-use super::{
-    Account, Database, Engine, Error, FollowerName, accounts, connect, lines, orders, position,
-    products,
-};
+use super::{Account, Database, Error, FollowerName, accounts, lines, orders, position, products};
 use crate::domain::{BuyerId, Line, Order, OrderId, ProductId};
 use crate::persistence::following::Bookmark;
 use crate::persistence::journal::Position;
@@ -37,48 +31,19 @@ impl Database {
     }
 }
 
-/// The connection of the notices: opened on their own thread, never shared, and thrown away after any error, like that of
-/// the projection.
+/// The connection of the notices, and what they look up and write.
 #[derive(Debug)]
 pub(crate) struct NoticeWriter {
-    engine: Engine,
-    connection: AnyConnection,
-    commits_durably: bool,
+    pub(crate) connection: FollowerConnection,
     insert: BulkInsert,
 }
 
 impl NoticeWriter {
     pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
-        let engine = database.engine();
-        let mut connection = database.shared.connect.connect().await?;
-        connect::prepare_session(engine, &mut connection).await?;
-        // Whoever commits may come to checkpoint what the projection has written.
-        connect::prepare_writing(engine, &mut connection).await?;
         Ok(Self {
-            engine,
-            connection,
+            connection: FollowerConnection::open(database, FollowerName::Notices).await?,
             insert: mail_outbox::insert_into(Outbox::Orders),
-            commits_durably: false,
         })
-    }
-
-    /// Where letters stand now.
-    pub(crate) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
-        position::bookmark(&mut self.connection, FollowerName::Notices).await
-    }
-
-    /// Whether a commit waits for the disk. With MySQL each one does.
-    pub(crate) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
-        if self.engine == Engine::Sqlite && self.commits_durably != durably {
-            connect::commit_durably(&mut self.connection, durably).await?;
-            self.commits_durably = durably;
-        }
-        Ok(())
-    }
-
-    /// Writes down which journal is followed. The position stays.
-    pub(crate) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
-        position::bind(&mut self.connection, FollowerName::Notices, bookmark).await
     }
 
     /// Letters about orders that are not sent yet.
@@ -109,20 +74,15 @@ impl NoticeWriter {
         products::names(&mut self.connection, ids).await
     }
 
-    /// Puts in the letters and moves the bookmark, if it is `expected`. Says whether it was.
+    /// Puts in the letters and moves the bookmark. Says whether SQL stood where it was thought to.
     pub(crate) async fn tell(
         &mut self,
-        expected: Bookmark,
         new: Bookmark,
         letters: &[mail_outbox::NewLetter],
     ) -> Result<bool, Error> {
-        let mut transaction = self
-            .connection
-            .begin_with(self.engine.begin_write())
-            .await?;
-        if !position::advance(&mut transaction, FollowerName::Notices, expected, new).await? {
+        let Some(mut transaction) = self.connection.begin_at(new).await? else {
             return Ok(false);
-        }
+        };
         self.insert
             .run(&mut transaction, letters, mail_outbox::put)
             .await?;

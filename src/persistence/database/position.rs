@@ -47,12 +47,6 @@ impl Database {
         self.read(move |connection| find(connection, follower).boxed())
             .await
     }
-
-    /// Writes down which journal a follower reads. Its position stays.
-    pub async fn bind(&self, follower: FollowerName, bookmark: Bookmark) -> Result<(), Error> {
-        self.write(move |connection| bind(connection, follower, bookmark).boxed())
-            .await
-    }
 }
 
 /// How far the rows follow. For whoever reads rows in the same snapshot.
@@ -149,25 +143,33 @@ pub(super) async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn bind(
+/// Adds what `new` knows more than the expected bookmark of the same position, and says whether that was the one. Always
+/// writes: a commit that changes nothing is none to SQLite, and syncs nothing.
+pub(super) async fn settle(
     connection: &mut AnyConnection,
     follower: FollowerName,
-    bookmark: Bookmark,
-) -> Result<(), Error> {
-    sqlx::query(
+    expected: Bookmark,
+    new: Bookmark,
+) -> Result<bool, Error> {
+    let journal = new.journal.map_or(0, |id| id.get().cast_signed());
+    let done = sqlx::query(
         "UPDATE followers
-         SET journal_id = ?, frame_checksum = ?
+         SET settled = settled + 1, journal_id = ?, frame_checksum = ?
          WHERE name = ?
            AND position = ?
-           AND (journal_id IS NULL OR frame_checksum IS NULL)",
+           AND COALESCE(journal_id, ?) = ?
+           AND COALESCE(frame_checksum, -1) = ?",
     )
-    .bind(bookmark.journal.map(|id| id.get().cast_signed()))
-    .bind(bookmark.frame.map(i64::from))
+    .bind(journal)
+    .bind(new.frame.map(i64::from))
     .bind(follower.text())
-    .bind(bookmark.position.get().cast_signed())
+    .bind(expected.position.get().cast_signed())
+    .bind(journal)
+    .bind(journal)
+    .bind(expected.frame.map_or(-1, i64::from))
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn forget(

@@ -1,23 +1,16 @@
-//! The connection of the projection: the one writer of everything that follows the journal.
-//!
-//! It is opened on the projection's own thread, never shared, and thrown away after any error: a transaction whose end
-//! is unknown ends with its connection, and the position in SQL tells what became of it.
-
-use sqlx::AnyConnection;
-use sqlx::{Any, ConnectOptions, Connection, Executor, Transaction};
+//! What the projection writes: the one writer of all rows that follow the journal.
 
 use super::attempts::PlacedAttempt;
+use super::follower::{FollowerConnection, FollowerTransaction};
 use super::{AuditRow, Database, Engine, Error, FollowerName, OrderRow};
-use super::{attempts, audit, connect, engine_time, lines, orders, position, products, waitlist};
+use super::{attempts, audit, engine_time, lines, orders, products, waitlist};
 use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::following::Bookmark;
 
-/// The statements of the projection, with their texts made once.
+/// The connection of the projection, and its statements with their texts made once.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    engine: Engine,
-    connection: AnyConnection,
-    commits_durably: bool,
+    pub(crate) connection: FollowerConnection,
     statements: Statements,
 }
 
@@ -33,61 +26,28 @@ struct Statements {
 
 /// Everything done through it becomes visible at once, or not at all if it is dropped.
 pub(crate) struct WriteTransaction<'w> {
-    transaction: Transaction<'w, Any>,
+    transaction: FollowerTransaction<'w>,
     statements: &'w Statements,
 }
 
 impl Writer {
     pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
-        let engine = database.engine();
-        let mut connection = database.shared.connect.connect().await?;
-        connect::prepare_session(engine, &mut connection).await?;
-        connect::prepare_writing(engine, &mut connection).await?;
         Ok(Self {
-            engine,
-            connection,
-            statements: Statements::new(engine),
-            commits_durably: false,
+            connection: FollowerConnection::open(database, FollowerName::Projection).await?,
+            statements: Statements::new(database.engine()),
         })
     }
 
-    /// Where SQL stands now.
-    pub(crate) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
-        position::bookmark(&mut self.connection, FollowerName::Projection).await
-    }
-
-    /// Whether a commit waits for the disk. With MySQL each one does.
-    pub(crate) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
-        if self.engine == Engine::Sqlite && self.commits_durably != durably {
-            connect::commit_durably(&mut self.connection, durably).await?;
-            self.commits_durably = durably;
-        }
-        Ok(())
-    }
-
-    /// Writes down which journal is followed. The position stays.
-    pub(crate) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
-        position::bind(&mut self.connection, FollowerName::Projection, bookmark).await
-    }
-
-    /// Moves what SQLite's log has gathered into its file; MySQL sees to that by itself.
-    pub(crate) async fn checkpoint(&mut self) -> Result<(), Error> {
-        if self.engine == Engine::Sqlite {
-            self.connection
-                .execute("PRAGMA wal_checkpoint(PASSIVE)")
-                .await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn begin(&mut self) -> Result<WriteTransaction<'_>, Error> {
-        Ok(WriteTransaction {
-            transaction: self
-                .connection
-                .begin_with(self.engine.begin_write())
-                .await?,
+    /// `None`: SQL does not stand where it was thought to.
+    pub(crate) async fn begin_at(
+        &mut self,
+        new: Bookmark,
+    ) -> Result<Option<WriteTransaction<'_>>, Error> {
+        let begun = self.connection.begin_at(new).await?;
+        Ok(begun.map(|transaction| WriteTransaction {
+            transaction,
             statements: &self.statements,
-        })
+        }))
     }
 }
 
@@ -105,21 +65,6 @@ impl Statements {
 }
 
 impl WriteTransaction<'_> {
-    /// Says whether SQL stood where it was expected to. Comes first: it keeps any other writer out until the end.
-    pub(crate) async fn advance(
-        &mut self,
-        expected: Bookmark,
-        new: Bookmark,
-    ) -> Result<bool, Error> {
-        position::advance(
-            &mut self.transaction,
-            FollowerName::Projection,
-            expected,
-            new,
-        )
-        .await
-    }
-
     /// What the rows stand for was stamped no later than this.
     pub(crate) async fn note_stamp(&mut self, last_stamp: Timestamp) -> Result<(), Error> {
         engine_time::note(&mut self.transaction, last_stamp).await
@@ -212,6 +157,6 @@ impl WriteTransaction<'_> {
     }
 
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        Ok(self.transaction.commit().await?)
+        self.transaction.commit().await
     }
 }

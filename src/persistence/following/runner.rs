@@ -31,6 +31,9 @@ pub struct Options {
     pub idle: Duration,
     /// After this long without an end, a batch is given up together with its connection, and tried again on another.
     pub batch_timeout: Duration,
+    /// The journal lets go of what SQL has durably. Where that costs a sync of its own, it is done so often; one that
+    /// catches up commits many times between two of them.
+    pub commit_durably_every: Duration,
     /// The pause after the first failure; each further one doubles it.
     pub retry_pause_min: Duration,
     pub retry_pause_max: Duration,
@@ -48,10 +51,6 @@ const REST_AFTER_IDLE_TURNS: u32 = 200;
 
 /// SQL may lose what it had, or go away, while there is nothing to write. So it is asked where it stands.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The journal lets go of what SQL has durably. Where that costs a sync of its own, it is done so often; one that catches
-/// up commits many times between two of them.
-const COMMIT_DURABLY_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a batch may still take once the follower is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -73,8 +72,9 @@ pub(crate) trait Follow: Send + 'static {
     /// Where SQL stands now. Opens what it needs if there is nothing open.
     fn bookmark(&mut self) -> impl Future<Output = Result<Bookmark, Self::Error>>;
 
-    /// Writes down which journal is followed, for a bookmark that does not say so. The position stays.
-    fn bind(&mut self, bookmark: Bookmark) -> impl Future<Output = Result<(), Self::Error>>;
+    /// Writes down which journal is followed; the position stays. Once it returned, this and all that was applied before
+    /// survive a power cut.
+    fn settle(&mut self, bookmark: Bookmark) -> impl Future<Output = Result<(), Self::Error>>;
 
     /// Whether everything that it applies survives a power cut, so that it need not be asked to.
     fn always_commits_durably(&self) -> bool;
@@ -186,7 +186,7 @@ struct Runner<F> {
     stored: Option<Bookmark>,
     /// When SQL said so. `None`: it must be asked before anything else.
     looked_at: Option<Instant>,
-    /// When a batch was applied durably, the last time.
+    /// When all that was applied became durable, the last time.
     durable_at: Option<Instant>,
     /// The disk answered when it was asked last.
     can_read: bool,
@@ -247,6 +247,10 @@ impl<F: Follow> Runner<F> {
                 }
             } else {
                 idle_turns += 1;
+                if self.has_unsettled_end() && !self.settle().await? {
+                    self.pause_before_retry().await;
+                    continue;
+                }
             }
             if idle_turns == REST_AFTER_IDLE_TURNS {
                 self.rest().await;
@@ -320,12 +324,8 @@ impl<F: Follow> Runner<F> {
         point: ResumePoint,
     ) -> Result<bool, StopReason<F::Error>> {
         if point.bookmark != stored {
-            let bound = within(
-                &self.options,
-                &self.shutdown,
-                self.follow.bind(point.bookmark),
-            );
-            if let Err(error) = bound.await {
+            let settling = self.follow.settle(point.bookmark);
+            if let Err(error) = within(&self.options, &self.shutdown, settling).await {
                 return self.failed(error);
             }
         }
@@ -430,14 +430,13 @@ impl<F: Follow> Runner<F> {
         let Some(batch) = self.in_hand.take() else {
             return Ok(true);
         };
-        let durably = self.is_to_commit_durably();
+        let durably = self.is_durability_due();
         let applying = self.follow.apply(&batch, durably);
         match within(&self.options, &self.shutdown, applying).await {
             Ok(()) => {
                 self.succeeded(&batch);
                 if durably {
-                    self.durable_at = Some(Instant::now());
-                    self.progress.set_durable(self.progress.position());
+                    self.note_durable();
                 }
                 Ok(true)
             }
@@ -448,9 +447,34 @@ impl<F: Follow> Runner<F> {
         }
     }
 
-    fn is_to_commit_durably(&self) -> bool {
-        let is_recent = |at: Instant| at.elapsed() < COMMIT_DURABLY_EVERY;
+    fn is_durability_due(&self) -> bool {
+        let is_recent = |at: Instant| at.elapsed() < self.options.commit_durably_every;
         self.follow.always_commits_durably() || !self.durable_at.is_some_and(is_recent)
+    }
+
+    /// There is no further batch that would take the last ones to the disk.
+    fn has_unsettled_end(&self) -> bool {
+        self.progress.durable_position() < self.progress.position() && self.is_durability_due()
+    }
+
+    /// `false`: it is to be tried again, when SQL has said where it stands.
+    async fn settle(&mut self) -> Result<bool, StopReason<F::Error>> {
+        let Some(stored) = self.stored else {
+            return Ok(true);
+        };
+        let settling = self.follow.settle(stored);
+        match within(&self.options, &self.shutdown, settling).await {
+            Ok(()) => {
+                self.note_durable();
+                Ok(true)
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn note_durable(&mut self) {
+        self.durable_at = Some(Instant::now());
+        self.progress.set_durable(self.progress.position());
     }
 
     fn succeeded(&mut self, batch: &Batch) {

@@ -35,60 +35,54 @@ pub enum ProjectError {
 
 /// The writer of the projection, on a connection of its own.
 #[derive(Debug)]
-pub(crate) struct Projector {
-    writer: Writer,
-    /// Where SQL stands.
-    stored: Bookmark,
-}
+pub(crate) struct Projector(Writer);
 
 impl Projector {
     /// Must be used on the runtime on which it was opened.
     pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
-        let mut writer = Writer::open(database).await?;
-        let stored = writer.bookmark().await?;
-        Ok(Self { writer, stored })
+        Ok(Self(Writer::open(database).await?))
     }
 
-    /// Where SQL stands now.
+    /// Asks SQL where it stands now.
     pub(super) async fn bookmark(&mut self) -> Result<Bookmark, Error> {
-        self.stored = self.writer.bookmark().await?;
-        Ok(self.stored)
+        self.0.connection.bookmark().await
     }
 
-    /// Writes down which journal is followed. The position stays.
-    pub(super) async fn bind(&mut self, bookmark: Bookmark) -> Result<(), Error> {
-        self.writer.bind(bookmark).await?;
-        self.stored = bookmark;
-        Ok(())
+    /// Writes down which journal is followed, and takes to the disk all that was applied.
+    pub(super) async fn settle(&mut self, bookmark: Bookmark) -> Result<(), ProjectError> {
+        let settled = self.0.connection.settle(bookmark).await?;
+        if settled { Ok(()) } else { Err(self.moved()) }
     }
 
     /// Whether what is applied from now on survives a power cut, and with it everything before.
     pub(super) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
-        self.writer.commit_durably(durably).await
+        self.0.connection.commit_durably(durably).await
     }
 
     /// For a time when nothing else is to be done.
     pub(super) async fn rest(&mut self) -> Result<(), Error> {
-        self.writer.checkpoint().await
+        self.0.connection.checkpoint().await
+    }
+
+    fn moved(&self) -> ProjectError {
+        ProjectError::Moved {
+            expected: self.position(),
+        }
     }
 
     /// The last record that SQL has.
-    #[cfg(test)]
     pub(crate) fn position(&self) -> Position {
-        self.stored.position
+        self.0.connection.stored().position
     }
 
     /// Projects the records of `batch` that SQL does not have yet. After an error the projector is of no more use.
     pub(crate) async fn apply(&mut self, batch: &Batch) -> Result<(), ProjectError> {
-        let new = batch.after(self.stored.position);
+        let new = batch.after(self.position());
         let (Some((first, _)), Some((last, _))) = (new.first(), new.last()) else {
             return Ok(());
         };
         self.check_dense(new, *first)?;
-        let end = batch.bookmark(*last);
-        self.apply_new(new, end).await?;
-        self.stored = end;
-        Ok(())
+        self.apply_new(new, batch.bookmark(*last)).await
     }
 
     /// The same with records of no journal in particular.
@@ -105,7 +99,7 @@ impl Projector {
         batch: &[(Position, Event)],
         first: Position,
     ) -> Result<(), ProjectError> {
-        let mut position = self.stored.position;
+        let mut position = self.position();
         for (next, _) in batch {
             if *next != position.next() {
                 return Err(ProjectError::Gap {
@@ -115,7 +109,7 @@ impl Projector {
             }
             position = *next;
         }
-        assert_eq!(first, self.stored.position.next());
+        assert_eq!(first, self.position().next());
         Ok(())
     }
 
@@ -124,13 +118,9 @@ impl Projector {
         batch: &[(Position, Event)],
         end: Bookmark,
     ) -> Result<(), ProjectError> {
-        let expected = self.stored;
         let needs = Needs::of(batch);
-        let mut transaction = self.writer.begin().await?;
-        if !transaction.advance(expected, end).await? {
-            let expected = expected.position;
-            return Err(ProjectError::Moved { expected });
-        }
+        let moved = self.moved();
+        let mut transaction = self.0.begin_at(end).await?.ok_or(moved)?;
         transaction.note_stamp(last_stamp_of(batch)).await?;
         let products = transaction.products(&needs.products).await?;
         let orders = transaction.orders(&needs.orders).await?;

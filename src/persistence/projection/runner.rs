@@ -16,6 +16,7 @@ pub const PACE: Options = Options {
     batch_records_max: 8_000,
     idle: Duration::from_millis(50),
     batch_timeout: Duration::from_secs(30),
+    commit_durably_every: Duration::from_secs(5),
     retry_pause_min: Duration::from_millis(50),
     retry_pause_max: Duration::from_secs(5),
     rush_rest: 1,
@@ -104,8 +105,8 @@ impl Follow for Projecting {
         Ok(self.projector().await?.bookmark().await?)
     }
 
-    async fn bind(&mut self, bookmark: Bookmark) -> Result<(), ProjectError> {
-        Ok(self.projector().await?.bind(bookmark).await?)
+    async fn settle(&mut self, bookmark: Bookmark) -> Result<(), ProjectError> {
+        self.projector().await?.settle(bookmark).await
     }
 
     fn always_commits_durably(&self) -> bool {

@@ -22,6 +22,7 @@ fn impatient() -> Options {
         batch_records_max: 7,
         idle: Duration::from_millis(1),
         batch_timeout: Duration::from_secs(5),
+        commit_durably_every: Duration::from_millis(200),
         retry_pause_min: Duration::from_millis(5),
         retry_pause_max: Duration::from_millis(50),
         rush_rest: 0,
@@ -252,11 +253,11 @@ fn sql_that_comes_back_older_is_followed_again_from_where_it_is() {
         let projection = start(&journal, &store.database).await;
         let progress = projection.progress().clone();
         wait_for(&progress, Position::new(200)).await;
-        store.back_up().await;
+        store.back_up("old").await;
         append(&mut journal, &shop, 200, half);
         wait_for(&progress, journal.position()).await;
         // While there is nothing to do,
-        store.restore().await;
+        store.restore("old").await;
         eventually("it notices", || progress.counters().went_back == 1).await;
         wait_for(&progress, journal.position()).await;
         check_equal(store, &prefix(&shop, half)).await;
@@ -264,7 +265,7 @@ fn sql_that_comes_back_older_is_followed_again_from_where_it_is() {
         for from in (half..all).step_by(40) {
             append(&mut journal, &shop, from, (from + 40).min(all));
             if from == half + 120 {
-                store.restore().await;
+                store.restore("old").await;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -285,27 +286,55 @@ fn sql_that_is_older_than_what_the_journal_keeps_is_told_once_and_waited_for() {
         let projection = start(&journal, &store.database).await;
         let progress = projection.progress().clone();
         wait_for(&progress, Position::new(100)).await;
-        store.back_up().await;
-        append(&mut journal, &shop, 100, 200);
+        store.back_up("old").await;
+        append(&mut journal, &shop, 100, 160);
+        wait_for(&progress, Position::new(160)).await;
+        store.back_up("newer").await;
+        append(&mut journal, &shop, 160, 200);
         wait_for(&progress, Position::new(200)).await;
-        journal.release_through(Position::new(150));
-        store.restore().await;
+        journal.release_through(Position::new(140));
+        store.restore("old").await;
         eventually("it does not fit", || progress.problem().is_some()).await;
+        let first = Position::new(140);
+        let expected = Mismatch::RecordsGone {
+            position: Position::new(100),
+            first,
+        };
         assert_eq!(progress.problem(), Some("records_gone"));
-        assert_eq!(
-            progress.mismatch(),
-            Some(Mismatch::RecordsGone {
-                position: Position::new(100),
-                first: Position::new(150),
-            })
-        );
+        assert_eq!(progress.mismatch(), Some(expected));
         assert!(!progress.has_ended());
         // Somebody restores a backup that is new enough.
-        let newer =
-            "UPDATE followers SET position = 150, frame_checksum = NULL WHERE name = 'projection'";
-        execute(&store.address, newer.to_owned()).await;
+        store.restore("newer").await;
         eventually("it fits again", || progress.problem().is_none()).await;
-        projection.stop().ok();
+        wait_for(&progress, Position::new(200)).await;
+        projection.stop().expect("an end");
+        check_equal(store, &prefix(&shop, 200)).await;
+    });
+}
+
+/// Or the journal would keep what led there until somebody buys again.
+#[test]
+fn what_was_applied_last_becomes_durable_though_nothing_follows_it() {
+    on_each_engine(async |store| {
+        let shop = Shop::after(208, 300);
+        let mut journal = MemoryJournal::with_id(9);
+        append(&mut journal, &shop, 0, 100);
+        let projection = start(&journal, &store.database).await;
+        let progress = projection.progress().clone();
+        wait_for(&progress, Position::new(100)).await;
+        append(&mut journal, &shop, 100, 160);
+        let all = Position::new(160);
+        let is_durable = |progress: &Progress| progress.durable_position() == all;
+        eventually("all is durable", || is_durable(&progress)).await;
+        projection.stop().expect("an end");
+        let settled = stored(store).await;
+        // What a process finds at its start may be in the memory of the operating system only.
+        let projection = start(&journal, &store.database).await;
+        let progress = projection.progress().clone();
+        eventually("all is durable again", || is_durable(&progress)).await;
+        projection.stop().expect("an end");
+        assert_eq!(stored(store).await, settled);
+        check_equal(store, &prefix(&shop, 160)).await;
     });
 }
 
@@ -374,7 +403,7 @@ fn only_what_was_committed_to_the_disk_counts_as_durable() {
             Engine::MySql => assert!(durable >= Position::new(193), "{durable}"),
         }
         // What SQL has lost is not durable.
-        store.back_up().await;
+        store.back_up("old").await;
         let older =
             "UPDATE followers SET position = 3, frame_checksum = NULL WHERE name = 'projection'";
         execute(&store.address, older.to_owned()).await;

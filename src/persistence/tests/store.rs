@@ -66,18 +66,17 @@ impl Store {
         store
     }
 
-    /// Remembers the rows that follow the journal as they are now.
-    pub(super) async fn back_up(&self) {
+    /// Remembers the rows that follow the journal as they are now, under a name.
+    pub(super) async fn back_up(&self, name: &str) {
         for table in FOLLOWING {
-            execute(&self.address, format!("DROP TABLE IF EXISTS old_{table}")).await;
-            let copy = format!("CREATE TABLE old_{table} AS SELECT * FROM {table}");
+            let copy = format!("CREATE TABLE {name}_{table} AS SELECT * FROM {table}");
             execute(&self.address, copy).await;
         }
     }
 
     /// Brings back what [`Store::back_up`] remembered, all at once, as a restored backup or a fail-over to a server that
     /// had not got everything.
-    pub(super) async fn restore(&self) {
+    pub(super) async fn restore(&self, name: &str) {
         sqlx::any::install_default_drivers();
         let mut connection = sqlx::AnyConnection::connect(&self.address)
             .await
@@ -87,7 +86,7 @@ impl Store {
         for table in FOLLOWING.into_iter().rev() {
             for statement in [
                 format!("DELETE FROM {table}"),
-                format!("INSERT INTO {table} SELECT * FROM old_{table}"),
+                format!("INSERT INTO {table} SELECT * FROM {name}_{table}"),
             ] {
                 transaction
                     .execute(sqlx::AssertSqlSafe(statement))
