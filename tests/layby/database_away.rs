@@ -247,6 +247,8 @@ fn when_the_journals_budget_is_spent_no_new_hold_is_taken() {
 fn open() -> (MariaDb, Shop) {
     let database = MariaDb::start();
     let mut shop = Shop::closed_at(database.database_url(), &[]);
+    // Of sqlx: a connection that it closes is no more.
+    shop.announce("Connection reset by peer");
     shop.start();
     (database, shop)
 }

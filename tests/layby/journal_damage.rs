@@ -379,6 +379,8 @@ fn announce_disk_failure(shop: &mut Shop) {
         "SQL ",
         "no room",
         "sandbox",
+        // Of actix: its workers are gone and a connection arrives while the process ends.
+        "No workers",
     ] {
         shop.announce(words);
     }
