@@ -266,6 +266,11 @@ pub enum Refusal {
     JournalFailed,
     /// The actor concerned crashed and is being rebuilt.
     Recovering,
+    /// A bug: the command was answered with the reply of another one.
+    WrongReply {
+        expected: &'static str,
+        found: &'static str,
+    },
     /// More commands wait for orders from SQL than the engine keeps waiting.
     RecallsBusy,
     /// The order is in SQL alone, and SQL does not answer or is older than it was.

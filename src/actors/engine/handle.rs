@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::answer::Answered;
 use super::board::Board;
 use super::inbox::{Counters, Shared};
 use super::lane::{Lane, Port};
 use super::watch::Watch;
 use crate::actors::core::message::{
-    Answer, Command, Envelope, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, Reply,
-    ReplyTo, Shipment, StartPayment, Viewer,
+    Command, Envelope, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, ReplyTo, Shipment,
+    StartPayment, Viewer,
 };
 use crate::clock::{Clock, EngineTime, WallClock};
 use crate::domain::{
@@ -96,14 +97,11 @@ impl Engine {
     /// The flash-sale path. What the board can refuse for certain does not reach the engine.
     pub async fn place_order(&self, place: PlaceOrder) -> Result<Box<Order>, Refusal> {
         self.refuse_at_once(&place)?;
-        expect_order(self.ask(Command::PlaceOrder(place)).await)
+        self.ask(Command::PlaceOrder(place)).await
     }
 
     pub async fn start_payment(&self, start: StartPayment) -> Result<Box<PaymentReply>, Refusal> {
-        match self.ask(Command::StartPayment(start)).await? {
-            Reply::Payment(reply) => Ok(reply),
-            _ => Err(Refusal::Recovering),
-        }
+        self.ask(Command::StartPayment(start)).await
     }
 
     pub async fn cancel_order(
@@ -111,7 +109,7 @@ impl Engine {
         order: OrderId,
         buyer: BuyerId,
     ) -> Result<Box<Order>, Refusal> {
-        expect_order(self.ask(Command::CancelOrder { order, buyer }).await)
+        self.ask(Command::CancelOrder { order, buyer }).await
     }
 
     pub async fn ship_order(
@@ -125,7 +123,7 @@ impl Engine {
             shipment,
             mark,
         };
-        expect_order(self.ask(command).await)
+        self.ask(command).await
     }
 
     pub async fn deliver_order(
@@ -133,7 +131,7 @@ impl Engine {
         order: OrderId,
         mark: Option<AdminMark>,
     ) -> Result<Box<Order>, Refusal> {
-        expect_order(self.ask(Command::DeliverOrder { order, mark }).await)
+        self.ask(Command::DeliverOrder { order, mark }).await
     }
 
     pub async fn request_return(
@@ -147,7 +145,7 @@ impl Engine {
             buyer,
             reason,
         };
-        expect_order(self.ask(command).await)
+        self.ask(command).await
     }
 
     pub async fn accept_return(
@@ -155,7 +153,7 @@ impl Engine {
         order: OrderId,
         mark: AdminMark,
     ) -> Result<Box<Order>, Refusal> {
-        expect_order(self.ask(Command::AcceptReturn { order, mark }).await)
+        self.ask(Command::AcceptReturn { order, mark }).await
     }
 
     /// What a provider said by itself. When this returns `Ok`, the effect is durable, or was before; said again, it
@@ -173,11 +171,11 @@ impl Engine {
             outcome,
             amount: Some(amount),
         };
-        self.ask(command).await.map(drop)
+        self.ask(command).await
     }
 
     pub async fn order(&self, order: OrderId, viewer: Viewer) -> Result<Box<Order>, Refusal> {
-        expect_order(self.ask(Command::ReadOrder { order, viewer }).await)
+        self.ask(Command::ReadOrder { order, viewer }).await
     }
 
     /// The buyer's newest orders that are still in memory, placed before a record, the newest first.
@@ -187,24 +185,22 @@ impl Engine {
         before: u64,
         limit: usize,
     ) -> Result<Vec<Order>, Refusal> {
-        expect_orders(
-            self.ask(Command::ReadOrders {
-                buyer,
-                before,
-                limit,
-            })
-            .await,
-        )
+        self.ask(Command::ReadOrders {
+            buyer,
+            before,
+            limit,
+        })
+        .await
     }
 
     /// The buyer's orders to which something is still to happen, the oldest first.
     pub async fn open_orders(&self, buyer: BuyerId, limit: usize) -> Result<Vec<Order>, Refusal> {
-        expect_orders(self.ask(Command::ReadOpenOrders { buyer, limit }).await)
+        self.ask(Command::ReadOpenOrders { buyer, limit }).await
     }
 
     /// The order that a request has made, if it has and its key is still kept.
     pub async fn placed(&self, buyer: BuyerId, key: KeyHash) -> Result<Option<Order>, Refusal> {
-        let placed = expect_orders(self.ask(Command::ReadPlaced { buyer, key }).await)?;
+        let placed: Vec<Order> = self.ask(Command::ReadPlaced { buyer, key }).await?;
         Ok(placed.into_iter().next())
     }
 
@@ -220,10 +216,7 @@ impl Engine {
         act: ProductAct,
     ) -> Result<Box<Snapshot>, Refusal> {
         let command = Command::ChangeProduct { product, mark, act };
-        match self.ask(command).await? {
-            Reply::Product(snapshot) => Ok(snapshot),
-            _ => Err(Refusal::Recovering),
-        }
+        self.ask(command).await
     }
 
     /// Gives the place, and whether it is new.
@@ -238,29 +231,23 @@ impl Engine {
             buyer,
             quantity,
         };
-        match self.ask(command).await? {
-            Reply::Joined(place, is_new) => Ok((*place, is_new)),
-            _ => Err(Refusal::Recovering),
-        }
+        self.ask(command).await
     }
 
     /// Gives up an offer, too. Who is not on the list is none the less off it.
     pub async fn leave_waitlist(&self, product: ProductId, buyer: BuyerId) -> Result<(), Refusal> {
         let command = Command::LeaveWaitlist { product, buyer };
-        self.ask(command).await.map(drop)
+        self.ask(command).await
     }
 
     /// The buyer's places, by the id of the product.
     pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<Place>, Refusal> {
-        match self.ask(Command::ReadWaitlists { buyer }).await? {
-            Reply::Places(places) => Ok(places),
-            _ => Err(Refusal::Recovering),
-        }
+        self.ask(Command::ReadWaitlists { buyer }).await
     }
 
     /// Makes the actor of a product crash in mid-change.
     #[doc(hidden)]
-    pub async fn break_product(&self, product: ProductId) -> Answer {
+    pub async fn break_product(&self, product: ProductId) -> Result<(), Refusal> {
         self.ask(Command::BreakProduct(product)).await
     }
 
@@ -278,7 +265,8 @@ impl Engine {
         EngineLink::new(Arc::clone(&self.shared))
     }
 
-    async fn ask(&self, command: Command) -> Answer {
+    /// Each command is asked in one method above, which says of what type its answer is.
+    async fn ask<A: Answered>(&self, command: Command) -> Result<A, Refusal> {
         self.shared.admit()?;
         let pending = self.port.reserve();
         let envelope = Envelope {
@@ -289,7 +277,7 @@ impl Engine {
             },
         };
         self.shared.push(envelope);
-        pending.await
+        A::expect(pending.await?)
     }
 
     /// Refuses what rests on durable state alone, unless the request may be a repeat or its buyer may be at the limit.
@@ -325,19 +313,5 @@ impl Engine {
             return Ok(());
         }
         snapshot.check_stock(quantity, 0)
-    }
-}
-
-fn expect_order(answer: Answer) -> Result<Box<Order>, Refusal> {
-    match answer? {
-        Reply::Order(order) => Ok(order),
-        _ => Err(Refusal::Recovering),
-    }
-}
-
-fn expect_orders(answer: Answer) -> Result<Vec<Order>, Refusal> {
-    match answer? {
-        Reply::Orders(orders) => Ok(orders),
-        _ => Err(Refusal::Recovering),
     }
 }

@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `handle` | the handle that everybody else speaks to |
+//! | `answer` | the type of the answer to each command |
 //! | `actor` | the engine's thread, an actix actor: takes turns of the core, keeps its timers |
 //! | `outlet` | where what a turn promised goes |
 //! | `inbox` | what the engine's thread and its clients share |
@@ -13,6 +14,7 @@
 //! | `startup` | the state as SQL has it, the journal after it, then the threads |
 
 mod actor;
+mod answer;
 mod board;
 mod filter;
 mod handle;

@@ -45,6 +45,9 @@ impl From<message::Refusal> for Problem {
                 Code::JournalFailed,
                 "the journal failed; nothing is promised until a restart",
             ),
+            R::WrongReply { expected, found } => Self::internal(&format_args!(
+                "the engine was to answer with {expected} and answered with {found}"
+            )),
             R::Recovering => Self::of(Code::Recovering, "this part is being rebuilt; try again"),
             R::ShuttingDown => Self::of(Code::ShuttingDown, "the server is shutting down"),
         }

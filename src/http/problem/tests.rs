@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use actix_web::ResponseError;
 
 use super::{Code, Entry, Problem};
+use crate::actors::message;
 use crate::persistence::database;
 
 const NOTES: &str = include_str!("../../../docs/api.md");
@@ -144,14 +145,18 @@ fn what_is_reached_elsewhere_is_reached_by_the_test_that_is_named() {
 
 #[test]
 fn a_bug_is_told_as_a_bug() {
-    let problem = Problem::from(database::Error::Damaged { what: "a canary" });
-    assert_eq!(
-        (problem.code(), problem.status_code().as_u16()),
-        (Code::Internal, 500)
-    );
-    let told = serde_json::to_value(&problem).expect("JSON");
-    assert!(!told.to_string().contains("canary"), "{told}");
-    assert_eq!(told["request_id"], problem.request_id.to_string());
+    let damage = database::Error::Damaged { what: "a canary" };
+    let wrong = message::Refusal::WrongReply {
+        expected: "an order",
+        found: "a canary",
+    };
+    for problem in [Problem::from(damage), Problem::from(wrong)] {
+        let status = problem.status_code().as_u16();
+        assert_eq!((problem.code(), status), (Code::Internal, 500));
+        let told = serde_json::to_value(&problem).expect("JSON");
+        assert!(!told.to_string().contains("canary"), "{told}");
+        assert_eq!(told["request_id"], problem.request_id.to_string());
+    }
 }
 
 /// What stands in `is_refused(STATUS, "CODE")` under `tests/layby`.
