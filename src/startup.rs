@@ -1,6 +1,6 @@
 //! Putting the parts together: store, journal, engine, projection, HTTP; and taking them apart in order.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +31,9 @@ use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
 use crate::persistence::database::{self, Database, Loaded};
 use crate::persistence::following::Progress;
-use crate::persistence::journal::{FileJournal, Journal, Options, Position, RealDisk, View};
+use crate::persistence::journal::{
+    FileJournal, Journal, LockedJournal, Options, Position, RealDisk, RestCheck, RunningCheck, View,
+};
 use crate::persistence::journey::Journeys;
 use crate::persistence::limits::Limiter;
 use crate::persistence::projection::{self, Projection};
@@ -52,6 +54,10 @@ pub struct Service {
     journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
     webhooks: WebhookDoor,
+    journal: View,
+    /// What the start did not read of the journal, until that is checked. Dropped, the check ends.
+    rest_check: Option<RestCheck<File>>,
+    running_check: Option<RunningCheck>,
 }
 
 /// Serves until told to stop.
@@ -75,7 +81,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
             accounts: people.accounts.clone(),
             journeys: service.journeys.clone(),
             proxies: settings.proxies,
-            lag: lag(&service.projection, service.notices.as_ref()),
+            lag: service.lag(),
             webhooks: service.webhooks.clone(),
         },
     )?;
@@ -86,6 +92,7 @@ pub async fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     }
     let demo_clock = DemoClock::start(settings.demo_day, &service.link(), &service.database);
     println!("listening on {url}");
+    service.check_older_journal()?;
     tracing::info!(%url, data_dir = %data_dir.display(), database = service.database.place(), "layby serves");
 
     let handle = server.handle();
@@ -192,10 +199,12 @@ impl Service {
     pub async fn start(settings: &ServeSettings) -> anyhow::Result<Self> {
         let store = &settings.store;
         create_data_dir(&store.data_dir)?;
-        let journal = open_journal(settings)?;
-        let view = journal.view();
+        let locked = lock_journal(settings)?;
         let database = open_database(store).await?;
         warn_of_lost_commits(&database).await;
+        let mut journal = open_journal(settings, locked, database.position().await?)?;
+        let rest_check = journal.rest_check();
+        let view = journal.view();
         let resume = Projection::find(&database, &view).await?;
         let loaded = load(&database).await?;
         let place = find_place(settings, &database, &view, loaded.position).await?;
@@ -230,6 +239,9 @@ impl Service {
             journeys,
             engine_failure,
             webhooks,
+            journal: view,
+            rest_check: Some(rest_check),
+            running_check: None,
         })
     }
 
@@ -251,6 +263,26 @@ impl Service {
         Ok(())
     }
 
+    /// How far SQL and letters are behind the sale, and how the journal is: for `/readyz` and `/metrics`.
+    fn lag(&self) -> Lag {
+        let journal = View::clone(&self.journal);
+        let projection = self.projection.progress().clone();
+        let notices = self.notices.as_ref().map(|it| it.progress().clone());
+        Arc::new(move || Health {
+            unchecked_segments: journal.unchecked_segments(),
+            projection: health_of(&projection),
+            notices: notices.as_ref().map(health_of),
+        })
+    }
+
+    /// Checks what the start did not read. Buyers come first.
+    fn check_older_journal(&mut self) -> std::io::Result<()> {
+        if let Some(check) = self.rest_check.take() {
+            self.running_check = Some(check.start()?);
+        }
+        Ok(())
+    }
+
     pub fn link(&self) -> EngineLink {
         self.engine.link()
     }
@@ -262,6 +294,7 @@ impl Service {
 
     /// Ends in order: what was admitted is finished, the journal sealed, SQL given a moment to follow.
     pub async fn close(self) -> anyhow::Result<()> {
+        drop(self.running_check);
         let closed = self.engine.close().await;
         let last = closed.map_err(|error| EngineFailure::Journal(error.to_string()))?;
         let caught_up = self.projection.progress().wait_for(last);
@@ -331,19 +364,30 @@ pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error>
     database.load_live(keep_since).await
 }
 
-fn open_journal(settings: &ServeSettings) -> anyhow::Result<FileJournal<RealDisk>> {
+/// Comes before anything else: nobody may change the tables of a server that runs.
+fn lock_journal(settings: &ServeSettings) -> anyhow::Result<LockedJournal<RealDisk>> {
     let path = journal_dir(&settings.store.data_dir);
     let disk = RealDisk::create(&path)
         .with_context(|| format!("cannot use the journal directory `{}`", path.display()))?;
+    Ok(FileJournal::lock(disk)?)
+}
+
+/// Reads what lies from the record on to which SQL has followed.
+fn open_journal(
+    settings: &ServeSettings,
+    locked: LockedJournal<RealDisk>,
+    followed: Position,
+) -> anyhow::Result<FileJournal<RealDisk>> {
     let options = Options {
         segment_bytes: settings.journal_segment_bytes,
         retention_bytes: settings.journal_retention_bytes,
         ..Options::default()
     };
-    let (journal, recovery) = FileJournal::open(disk, options)?;
+    let (journal, recovery) = locked.open(options, followed)?;
     tracing::info!(
         first = %recovery.first,
         last = %recovery.last,
+        unread_segments = recovery.unread,
         torn_tail = ?recovery.torn_tail,
         "the journal is open"
     );
@@ -426,16 +470,6 @@ async fn start_engine(
         }),
     });
     Ok(engine.await?)
-}
-
-/// How far SQL and letters are behind the sale, for `/readyz` and `/metrics`.
-fn lag(projection: &Projection, notices: Option<&Notices>) -> Lag {
-    let projection = projection.progress().clone();
-    let notices = notices.map(|it| it.progress().clone());
-    Arc::new(move || Health {
-        projection: health_of(&projection),
-        notices: notices.as_ref().map(health_of),
-    })
 }
 
 fn health_of(progress: &Progress) -> FollowerHealth {

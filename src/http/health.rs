@@ -14,9 +14,11 @@ use crate::clock::WallClock;
 /// How far SQL has followed; shared with those who follow.
 pub(crate) type Lag = Arc<dyn Fn() -> Health + Send + Sync>;
 
-/// Everybody who follows the journal.
+/// The journal, and everybody who follows it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Health {
+    /// Segments of the journal that nobody has read since the start.
+    pub(crate) unchecked_segments: usize,
     pub(crate) projection: FollowerHealth,
     /// `None`: letters about orders are turned off.
     pub(crate) notices: Option<FollowerHealth>,

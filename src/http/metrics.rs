@@ -133,7 +133,8 @@ impl Readings {
     }
 
     fn encode_gauges(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let projection = (self.lag)().projection;
+        let health = (self.lag)();
+        let projection = health.projection;
         let payments = &self.engine.counters().payments;
         let load = |count: &AtomicU64| gauge(count.load(Ordering::Relaxed));
         let oldest = payments.oldest_charge_age(self.engine.now());
@@ -180,6 +181,11 @@ impl Readings {
                 "projection_fits",
                 "0 while SQL does not belong to the journal, or no longer follows it",
                 i64::from(projection.problem.is_none()),
+            ),
+            (
+                "journal_unchecked_segments",
+                "Older segments of the journal that were not read since the start",
+                i64::try_from(health.unchecked_segments).unwrap_or(i64::MAX),
             ),
             (
                 "journal_failed",

@@ -14,6 +14,7 @@
 
 use std::{io, sync::Arc};
 
+use super::check::RestCheck;
 use super::disk::write_checked;
 use super::format::{
     Chain, FRAME_BYTES_MAX, Frame, FrameKind, HEADER_BLOCK_BYTES, MARKERS_RESERVED_BYTES,
@@ -22,7 +23,7 @@ use super::format::{
 };
 use super::recovery::{inspect, is_sealed, repair, retain, summary};
 use super::retained::{Retained, Segment};
-use super::scan::{Scanned, scan};
+use super::scan::{Scan, Scanned, scan};
 use super::spares::{Spare, Spares};
 use super::{
     Batch, Disk, DiskFile, Inspection, IoFailure, Journal, JournalError, OpenError, Position,
@@ -77,33 +78,66 @@ pub struct FileJournal<D: Disk> {
     chain: Chain,
     sealed: bool,
     released: Position,
+    /// Segments that were not read when the journal was opened, and the first that was.
+    unread: Vec<Arc<Segment<D::File>>>,
     failed: bool,
     /// The frame being written, with room for the largest.
     frame: Vec<u8>,
     _lock: D::Lock,
 }
 
+/// A directory that nobody else writes to, before the journal in it is opened: there is time to find out how much of it is
+/// needed.
+#[derive(Debug)]
+pub struct LockedJournal<D: Disk> {
+    disk: D,
+    lock: D::Lock,
+}
+
+impl<D: Disk> LockedJournal<D> {
+    /// Opens the journal, or creates one if there is none, and recovers what is there. Reads and checks what lies from the
+    /// record at `needed` on, and the newest segment in any case; the rest is for [`FileJournal::rest_check`].
+    pub fn open(
+        self,
+        options: Options,
+        needed: Position,
+    ) -> Result<(FileJournal<D>, Recovery), OpenError> {
+        check_segment_bytes(options.segment_bytes)?;
+        let disk = &self.disk;
+        let Scan {
+            segments: mut scanned,
+            unread,
+        } = scan(disk, D::open, needed)?;
+        let torn_tail = repair(disk, &mut scanned)?;
+        let mut spares = Spares::open(disk.clone(), options.segment_bytes, options.spares)?;
+        if scanned.is_empty() {
+            scanned.push(create_first_segment(disk, &mut spares, &options)?);
+        }
+        spares.restock();
+        let recovery = summary(&scanned, torn_tail, unread);
+        let journal = FileJournal::resume(self, options, spares, scanned, &recovery);
+        Ok((journal, recovery))
+    }
+}
+
 impl<D: Disk> FileJournal<D> {
-    /// Opens the journal in the directory, or creates one if there is none, and recovers what is there.
+    /// Opens the journal in the directory, or creates one if there is none, and recovers what is there. Reads and checks
+    /// everything.
     ///
     /// An empty directory is a new journal: whether one was expected there is for the caller to know.
     pub fn open(disk: D, options: Options) -> Result<(Self, Recovery), OpenError> {
-        check_segment_bytes(options.segment_bytes)?;
+        Self::lock(disk)?.open(options, Position::ZERO)
+    }
+
+    /// Keeps other writers out, and touches nothing yet.
+    pub fn lock(disk: D) -> Result<LockedJournal<D>, OpenError> {
         let lock = disk
             .lock()
             .map_err(io_failure::<OpenError>("lock", disk.path().display()))?;
-        let Some(lock) = lock else {
-            return Err(OpenError::InUse { path: disk.path() });
-        };
-        let mut scanned = scan(&disk, D::open)?;
-        let torn_tail = repair(&disk, &mut scanned)?;
-        let mut spares = Spares::open(disk.clone(), options.segment_bytes, options.spares)?;
-        if scanned.is_empty() {
-            scanned.push(create_first_segment(&disk, &mut spares, &options)?);
+        match lock {
+            Some(lock) => Ok(LockedJournal { disk, lock }),
+            None => Err(OpenError::InUse { path: disk.path() }),
         }
-        spares.restock();
-        let recovery = summary(&scanned, torn_tail);
-        Ok((Self::resume(disk, options, lock, spares, scanned), recovery))
     }
 
     /// Looks at the journal without a lock and without changing anything, beside a live writer if need be. Damage is
@@ -112,14 +146,21 @@ impl<D: Disk> FileJournal<D> {
         inspect(disk)
     }
 
+    /// What opening did not read, once. Meant for a moment when the machine has nothing better to do.
+    pub fn rest_check(&mut self) -> RestCheck<D::File> {
+        let unread = std::mem::take(&mut self.unread);
+        RestCheck::new(Arc::clone(&self.retained), unread)
+    }
+
     fn resume(
-        disk: D,
+        locked: LockedJournal<D>,
         options: Options,
-        lock: D::Lock,
         spares: Spares<D>,
         scanned: Vec<Scanned<D::File>>,
+        recovery: &Recovery,
     ) -> Self {
-        let (last, newest) = (summary(&scanned, None).last, scanned.last());
+        let LockedJournal { disk, lock } = locked;
+        let (last, newest) = (recovery.last, scanned.last());
         let sealed = newest.is_none_or(is_sealed);
         let (offset, chain) = newest.map_or(
             (
@@ -132,6 +173,7 @@ impl<D: Disk> FileJournal<D> {
             |it| (it.end, it.chain),
         );
         let retained = Arc::new(retain(scanned, last));
+        let unread = retained.leave_unchecked(recovery.unread);
         let active = retained.newest();
         let frame_bytes_max = FRAME_BYTES_MAX.min(options.segment_bytes) + SECTOR_BYTES;
         Self {
@@ -143,6 +185,7 @@ impl<D: Disk> FileJournal<D> {
             chain,
             sealed,
             released: Position::ZERO,
+            unread,
             failed: false,
             frame: Vec::with_capacity(length(frame_bytes_max)),
             options,

@@ -216,6 +216,10 @@ impl JournalView for Arc<Shared> {
         self.soundness.damage().cloned()
     }
 
+    fn unchecked_segments(&self) -> usize {
+        0
+    }
+
     fn on_damage(&self, tell: Box<dyn Fn() + Send + Sync>) {
         self.soundness.on_damage(tell);
     }

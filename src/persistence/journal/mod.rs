@@ -16,6 +16,7 @@
 //! | `spares.rs` | segments prepared ahead, so that a switch never waits for 64 MiB of zeros |
 //! | `file.rs` | the writer |
 //! | `scan.rs`, `recovery.rs` | what is on the disk, and what may be done about it |
+//! | `check.rs` | what a start did not read, checked behind it |
 //! | `reader.rs` | following the log from another thread |
 //! | `memory.rs` | the same contract without a disk, for tests of the engine |
 //!
@@ -32,6 +33,7 @@
 //! damage (a single machine can notice it, not undo it), and removal of records that nobody released.
 
 mod batch;
+mod check;
 mod disk;
 mod file;
 mod format;
@@ -53,8 +55,9 @@ mod tests;
 use std::{fmt, io, sync::Arc};
 
 pub use self::batch::{BATCH_BYTES_MAX, Batch, BatchError, RECORD_BYTES_MAX};
+pub use self::check::{CheckOutcome, RestCheck, RunningCheck};
 pub use self::disk::{Disk, DiskFile, RealDisk};
-pub use self::file::{FileJournal, Options, SparePreparation};
+pub use self::file::{FileJournal, LockedJournal, Options, SparePreparation};
 pub use self::format::Flaw;
 pub use self::memory::{AppendFault, MemoryJournal};
 pub use self::records::{Frames, Records};
@@ -165,7 +168,7 @@ pub trait Journal: Send {
 pub type View = Arc<dyn JournalView>;
 
 /// May be used from any thread, for as long as anybody wants to.
-pub trait JournalView: Send + Sync {
+pub trait JournalView: fmt::Debug + Send + Sync {
     fn id(&self) -> JournalId;
 
     /// The last durable record, or `ZERO`.
@@ -185,6 +188,9 @@ pub trait JournalView: Send + Sync {
 
     /// The damage that was reported.
     fn damage(&self) -> Option<Arc<str>>;
+
+    /// Segments that were not read when the journal was opened and are still to be checked.
+    fn unchecked_segments(&self) -> usize;
 
     /// Calls `tell` once damage is reported, at once if that has happened already.
     fn on_damage(&self, tell: Box<dyn Fn() + Send + Sync>);

@@ -6,7 +6,9 @@
 //! A reader holds no segment back. One that falls behind what is kept is told so: before each batch it asks whether
 //! its segment is still kept, and if bytes make no sense it looks whether the file has become another segment's.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::batch::BATCH_BYTES_MAX;
 use super::format::{
@@ -33,8 +35,9 @@ pub(super) struct SegmentReader<F> {
     begun: Option<Begun>,
 }
 
+/// A place between two frames of a segment.
 #[derive(Debug)]
-struct Cursor<F> {
+pub(super) struct Cursor<F> {
     segment: Arc<Segment<F>>,
     /// Of the next frame.
     offset: u64,
@@ -43,14 +46,14 @@ struct Cursor<F> {
 
 /// A piece of the segment in memory.
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     bytes: Vec<u8>,
     /// Where in the segment it starts.
     offset: u64,
 }
 
 #[derive(Debug)]
-struct Begun {
+pub(super) struct Begun {
     payload: Range<usize>,
     next: Position,
     checksum: u32,
@@ -90,6 +93,10 @@ impl<F: DiskFile> JournalView for Arc<Retained<F>> {
 
     fn damage(&self) -> Option<Arc<str>> {
         self.soundness.damage().cloned()
+    }
+
+    fn unchecked_segments(&self) -> usize {
+        self.unchecked.load(Ordering::Relaxed)
     }
 
     fn on_damage(&self, tell: Box<dyn Fn() + Send + Sync>) {
@@ -144,7 +151,7 @@ impl<F: DiskFile> SegmentReader<F> {
                     return Ok(());
                 }
                 Step::Nothing => {}
-                Step::Closed => self.cursor = None,
+                Step::Closed { .. } => self.cursor = None,
             }
         }
     }
@@ -153,12 +160,7 @@ impl<F: DiskFile> SegmentReader<F> {
     fn seek(&mut self) -> Result<Cursor<F>, ReadError> {
         let segment = self.retained.segment_after(self.position)?;
         self.window.clear();
-        let chain = segment.chain();
-        Ok(Cursor {
-            segment,
-            offset: HEADER_BLOCK_BYTES,
-            chain,
-        })
+        Ok(Cursor::at_start_of(segment))
     }
 
     /// A segment that is no longer kept may be overwritten at any moment. That is no trouble for a reader that is
@@ -231,15 +233,35 @@ impl<F: DiskFile> JournalReader for SegmentReader<F> {
 }
 
 /// What a frame had for the reader.
-enum Step {
+pub(super) enum Step {
     Records(Begun),
     Nothing,
-    Closed,
+    /// The segment ends here. `successor`: the checksum of the next one's header.
+    Closed {
+        successor: u32,
+    },
 }
 
 impl<F: DiskFile> Cursor<F> {
+    pub(super) fn at_start_of(segment: Arc<Segment<F>>) -> Self {
+        let chain = segment.chain();
+        Self {
+            segment,
+            offset: HEADER_BLOCK_BYTES,
+            chain,
+        }
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Reads one frame and goes behind it. Stays where it is after an error.
-    fn step(&mut self, window: &mut Window, durable_end: u64) -> Result<Step, ReadError> {
+    pub(super) fn step(
+        &mut self,
+        window: &mut Window,
+        durable_end: u64,
+    ) -> Result<Step, ReadError> {
         let limit = durable_end
             .saturating_sub(self.segment.base)
             .min(self.segment.header.segment_bytes);
@@ -258,7 +280,9 @@ impl<F: DiskFile> Cursor<F> {
                 })
             }
             FrameKind::Seal => Step::Nothing,
-            FrameKind::Close => Step::Closed,
+            FrameKind::Close => Step::Closed {
+                successor: frame.successor(),
+            },
         };
         self.offset += frame.bytes();
         self.chain = self.chain.after(frame.checksum, frame.records);
@@ -310,7 +334,7 @@ impl<F: DiskFile> Cursor<F> {
 impl<F: DiskFile> Segment<F> {
     /// Whether the file still starts with the header of this segment. A recycled one has another before it has
     /// anything else.
-    fn is_still_itself(&self) -> bool {
+    pub(super) fn is_still_itself(&self) -> bool {
         let mut block = vec![0; length(HEADER_BLOCK_BYTES)];
         match self
             .file
@@ -325,7 +349,7 @@ impl<F: DiskFile> Segment<F> {
 }
 
 impl Window {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }
 

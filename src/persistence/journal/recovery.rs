@@ -1,7 +1,8 @@
 //! What opening a journal found, and the little that may be done about it.
 //!
 //! A torn tail is copied to `quarantine/` and cleared; a switch that was cut short is finished. Nothing else is ever
-//! repaired: damage is refused, with file and offset, before anything is touched.
+//! repaired: damage in what a start reads is refused, with file and offset, before anything is touched. Damage in the older
+//! segments, which it does not read, fails the journal once it is found (`check.rs`).
 //!
 //! **Invariant:** what recovery reports as there is durable when it says so. After a failed fsync, or a kill before it,
 //! the last frame may be visible and yet exist in the page cache only, marked as written. So the last frame is written
@@ -34,6 +35,8 @@ pub struct Recovery {
     /// A seal or a close protects the last record, so nothing can have been cut off behind it unnoticed.
     pub sealed: bool,
     pub torn_tail: Option<TornTail>,
+    /// Segments of which only the header was read. What is in them is still to be checked.
+    pub unread: usize,
 }
 
 /// A batch that was being written when the power went. Nobody was told that it was accepted.
@@ -114,13 +117,14 @@ pub enum OpenError {
 pub(super) fn inspect<D: Disk>(disk: &D) -> Result<Inspection, OpenError> {
     let mut seen_before = None;
     for _ in 1..INSPECTIONS_MAX {
-        match scan(disk, D::open_read_only) {
-            Ok(scanned) => return Ok(describe(scanned)),
+        match scan(disk, D::open_read_only, Position::ZERO) {
+            Ok(scan) => return Ok(describe(scan.segments)),
             Err(error) if seen_before == Some(error.to_string()) => return Err(error),
             Err(error) => seen_before = Some(error.to_string()),
         }
     }
-    scan(disk, D::open_read_only).map(describe)
+    let scan = scan(disk, D::open_read_only, Position::ZERO)?;
+    Ok(describe(scan.segments))
 }
 
 fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
@@ -129,7 +133,7 @@ fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
         last,
         sealed,
         ..
-    } = summary(&scanned, None);
+    } = summary(&scanned, None, 0);
     let torn_tail = scanned.last().and_then(|newest| torn_tail(newest));
     let segments = scanned.len();
     let retained = (segments > 0).then(|| Arc::new(retain(scanned, last)));
@@ -149,7 +153,11 @@ fn describe<F: DiskFile>(scanned: Vec<Scanned<F>>) -> Inspection {
     }
 }
 
-pub(super) fn summary<F>(scanned: &[Scanned<F>], torn_tail: Option<TornTail>) -> Recovery {
+pub(super) fn summary<F>(
+    scanned: &[Scanned<F>],
+    torn_tail: Option<TornTail>,
+    unread: usize,
+) -> Recovery {
     let first = scanned
         .first()
         .map_or(Position::ZERO.next(), |oldest| oldest.header.first);
@@ -162,6 +170,7 @@ pub(super) fn summary<F>(scanned: &[Scanned<F>], torn_tail: Option<TornTail>) ->
         last,
         sealed,
         torn_tail,
+        unread,
     }
 }
 

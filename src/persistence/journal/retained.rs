@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -66,6 +66,8 @@ pub(super) struct Retained<F> {
     segments: Mutex<VecDeque<Arc<Segment<F>>>>,
     pub(super) journal_id: JournalId,
     pub(super) soundness: Soundness,
+    /// Segments that nobody has read since the start.
+    pub(super) unchecked: AtomicUsize,
 }
 
 impl<F> Retained<F> {
@@ -82,6 +84,7 @@ impl<F> Retained<F> {
             segments: Mutex::new(segments),
             journal_id,
             soundness: Soundness::default(),
+            unchecked: AtomicUsize::new(0),
         }
     }
 
@@ -147,6 +150,14 @@ impl<F> Retained<F> {
             wanted: after.next(),
             first: first_of(&segments),
         })
+    }
+
+    /// Gives the oldest `count` segments, which nobody has read yet, and the one behind them.
+    pub(super) fn leave_unchecked(&self, count: usize) -> Vec<Arc<Segment<F>>> {
+        self.unchecked.store(count, Ordering::Relaxed);
+        let wanted = if count == 0 { 0 } else { count + 1 };
+        let segments = self.segments.lock();
+        segments.iter().take(wanted).cloned().collect()
     }
 
     pub(super) fn keeps(&self, segment_id: u64) -> bool {

@@ -6,6 +6,9 @@
 //! - Nothing but zeros, or an older segment's frames, follow: the clean end of the log.
 //! - Anything else was being written when the power went: a torn tail, which nobody was promised.
 //!
+//! A start needs the newest segment and those that are replayed; of the older ones it reads the headers: none is missing, and
+//! they are of one journal. What stands in them and how one goes over into the next is checked afterwards, see `check.rs`.
+//!
 //! What cannot be told: damage to the very last batch from a torn one, unless a seal or a close stands behind it; and
 //! a whole segment replaced by an older state of itself. Compare [`Recovered last`](super::Recovery) with what SQL has seen.
 
@@ -14,9 +17,9 @@ use super::format::{
     SECTOR_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, SegmentName, claimed_bytes, is_blank, length,
     segment_id, segment_name,
 };
-use super::{Disk, DiskFile, OpenError, io_failure};
+use super::{Disk, DiskFile, OpenError, Position, io_failure};
 
-/// One segment, read to its end.
+/// One segment, read to its end, or its header alone.
 #[derive(Debug)]
 pub(super) struct Scanned<F> {
     pub(super) file: F,
@@ -99,21 +102,62 @@ impl<F> Scanned<F> {
     }
 }
 
-/// All segments of the directory, oldest first, each checked in itself and against the one before.
-pub(super) fn scan<D: Disk>(disk: &D, open: Open<D>) -> Result<Vec<Scanned<D::File>>, OpenError> {
+/// What was found: all segments, oldest first, without gaps and all of one journal.
+#[derive(Debug)]
+pub(super) struct Scan<F> {
+    pub(super) segments: Vec<Scanned<F>>,
+    /// Of so many of the oldest only the header was read. The others are checked in themselves and each against the one
+    /// before.
+    pub(super) unread: usize,
+}
+
+/// Reads the segments from the one on that holds the record at `needed`, and of those before it the headers. `ZERO` reads
+/// everything.
+pub(super) fn scan<D: Disk>(
+    disk: &D,
+    open: Open<D>,
+    needed: Position,
+) -> Result<Scan<D::File>, OpenError> {
     let ids = segment_ids(disk)?;
-    let mut scanned: Vec<Scanned<D::File>> = Vec::with_capacity(ids.len());
+    let mut segments: Vec<Scanned<D::File>> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let segment = scan_header(disk, open, id)?;
+        if let Some(before) = segments.last() {
+            check_order(before, &segment)?;
+        }
+        segments.push(segment);
+    }
     // One segment at a time is held in memory, always in the same buffer.
     let mut bytes = Vec::new();
-    for id in ids {
-        let segment = scan_segment(disk, open, id, &mut bytes)?;
-        if let Some(before) = scanned.last() {
-            check_link(before, &segment)?;
-        }
-        scanned.push(segment);
+    if let Some(newest) = segments.last_mut() {
+        scan_frames(newest, &mut bytes)?;
     }
-    check_closed(&scanned)?;
-    Ok(scanned)
+    let unread = first_to_read(&segments, needed);
+    let newest = segments.len().saturating_sub(1);
+    for index in unread..newest {
+        scan_frames(&mut segments[index], &mut bytes)?;
+        if index > unread {
+            check_link(&segments[index - 1], &segments[index])?;
+        }
+    }
+    if let [.., before, newest] = segments.as_slice()
+        && unread < segments.len() - 1
+    {
+        check_link(before, newest)?;
+    }
+    check_closed(&segments[unread..])?;
+    Ok(Scan { segments, unread })
+}
+
+/// The newest segment is read already. One without a frame says nothing of how the one before it ended.
+fn first_to_read<F>(segments: &[Scanned<F>], needed: Position) -> usize {
+    let newest = segments.len().saturating_sub(1);
+    let holds_needed = |segment: &Scanned<F>| segment.header.first <= needed;
+    let needed = segments.iter().rposition(holds_needed).unwrap_or(0);
+    match segments.last() {
+        Some(it) if it.last_frame.is_none() => needed.min(newest.saturating_sub(1)),
+        Some(_) | None => needed.min(newest),
+    }
 }
 
 /// How to open a segment: to repair it, or only to look.
@@ -141,29 +185,34 @@ fn missing(id: u64) -> OpenError {
     }
 }
 
-fn scan_segment<D: Disk>(
-    disk: &D,
-    open: Open<D>,
-    id: u64,
-    bytes: &mut Vec<u8>,
-) -> Result<Scanned<D::File>, OpenError> {
+fn scan_header<D: Disk>(disk: &D, open: Open<D>, id: u64) -> Result<Scanned<D::File>, OpenError> {
     let name = segment_name(id);
     let file = open(disk, &name).map_err(io_failure::<OpenError>("open", &name))?;
-    read_whole(&file, bytes).map_err(io_failure::<OpenError>("read", &name))?;
-    let (header, header_checksum) = read_header(&name, id, bytes)?;
-    let mut segment = Scanned::empty(file, header, header_checksum);
-    let missing_bytes = header.segment_bytes.saturating_sub(bytes.len() as u64);
-    let flaw = follow_chain(&mut segment, up_to(bytes, header.segment_bytes));
+    let mut block = vec![0; length(HEADER_BLOCK_BYTES)];
+    let read = file.read_at(&mut block, 0);
+    let read = read.map_err(io_failure::<OpenError>("read", &name))?;
+    let (header, header_checksum) = read_header(&name, id, &block[..read])?;
+    Ok(Scanned::empty(file, header, header_checksum))
+}
+
+fn scan_frames<F: DiskFile>(
+    segment: &mut Scanned<F>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), OpenError> {
+    read_whole(&segment.file, bytes).map_err(io_failure::<OpenError>("read", segment.name()))?;
+    let segment_bytes = segment.header.segment_bytes;
+    let missing_bytes = segment_bytes.saturating_sub(bytes.len() as u64);
+    let flaw = follow_chain(segment, up_to(bytes, segment_bytes));
     if let Some(flaw) = flaw {
-        let unread = from(up_to(bytes, header.segment_bytes), segment.end);
-        refuse_later_frames(&segment, unread, flaw)?;
+        let unread = from(up_to(bytes, segment_bytes), segment.end);
+        refuse_later_frames(segment, unread, flaw)?;
         segment.tail = Tail {
             torn_bytes: torn_bytes(&segment.header, unread),
             missing_bytes,
             flaw,
         };
     }
-    Ok(segment)
+    Ok(())
 }
 
 fn read_whole(file: &impl DiskFile, bytes: &mut Vec<u8>) -> std::io::Result<()> {
@@ -253,8 +302,8 @@ fn torn_bytes(header: &SegmentHeader, unread: &[u8]) -> u64 {
     claimed.min(unread.len() as u64)
 }
 
-/// Whether `after` goes on where `before` ends.
-fn check_link<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenError> {
+/// What headers alone tell of two neighbours.
+fn check_order<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenError> {
     let refuse = |flaw| {
         Err(OpenError::Damaged {
             segment: after.name().to_string(),
@@ -265,6 +314,21 @@ fn check_link<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenErro
     if after.header.journal_id != before.header.journal_id {
         return refuse(Flaw::OtherJournal);
     }
+    if after.header.first < before.header.first {
+        return refuse(Flaw::Chain);
+    }
+    Ok(())
+}
+
+/// Whether `after` goes on where `before` ends.
+fn check_link<F>(before: &Scanned<F>, after: &Scanned<F>) -> Result<(), OpenError> {
+    let refuse = |flaw| {
+        Err(OpenError::Damaged {
+            segment: after.name().to_string(),
+            offset: 0,
+            flaw,
+        })
+    };
     if let Some(successor) = before.successor {
         return if after.header_checksum == successor {
             Ok(())

@@ -46,6 +46,7 @@ async fn told(store: &Store, seed: u64, steps: usize, followed: usize) -> Told {
 }
 
 /// A journal whose readers are not made before somebody lets them go.
+#[derive(Debug)]
 struct Held(Mutex<mpsc::Receiver<()>>);
 
 impl JournalView for Held {
@@ -71,6 +72,10 @@ impl JournalView for Held {
 
     fn damage(&self) -> Option<Arc<str>> {
         None
+    }
+
+    fn unchecked_segments(&self) -> usize {
+        0
     }
 
     fn on_damage(&self, _: Box<dyn Fn() + Send + Sync>) {}

@@ -123,6 +123,11 @@ impl SimDisk {
         self.state.lock().calls
     }
 
+    /// Bytes that were read from files so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.state.lock().bytes_read
+    }
+
     pub fn faults_fired(&self) -> FaultsFired {
         self.state.lock().fired
     }
@@ -283,6 +288,7 @@ impl DiskFile for SimFile {
                 .min(content.len());
             let bytes = buffer.len().min(content.len() - start);
             buffer[..bytes].copy_from_slice(&content[start..start + bytes]);
+            state.bytes_read += bytes as u64;
             Ok(bytes)
         })
     }

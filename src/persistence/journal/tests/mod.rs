@@ -5,6 +5,7 @@ mod damage;
 mod failing;
 mod following;
 mod inspecting;
+mod quick_start;
 mod switching;
 mod torn_tail;
 
