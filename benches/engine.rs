@@ -1,8 +1,9 @@
-//! The engine without HTTP: durable holds a second, memory an open hold, restart, how exactly holds expire, and how soon
-//! the head of a waitlist is offered what they give back.
+//! The engine without HTTP: durable holds a second, memory an open hold, restart with open holds and with finished orders
+//! behind, how exactly holds expire, and how soon the head of a waitlist is offered what they give back.
 //!
-//! `cargo bench --profile dist --bench engine -- [holds=N] [in_flight=N] [waiting=N]`. Everything is real: journal files, fdatasync, SQLite, all
-//! rules. Run it on a disk, not on a tmpfs.
+//! `cargo bench --profile dist --bench engine -- [holds=N] [in_flight=N] [waiting=N] [finished=N] [only=restarts]`. Everything is
+//! real: journal files, fdatasync, SQLite, all rules. Run it on a disk, not on a tmpfs: ten million finished orders take about
+//! 8 GB of it.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -10,6 +11,7 @@
     reason = "figures are rounded anyway"
 )]
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ use layby::domain::{
 };
 use layby::persistence::journal::{Batch, FileJournal, Journal, Options, RealDisk};
 use layby::startup::Service;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -33,12 +37,15 @@ struct Plan {
     holds: u64,
     in_flight: usize,
     waiting: u64,
+    /// Finished orders behind the last of the restarts.
+    finished: u64,
 }
 
 const ONE: Plan = Plan {
     holds: 1,
     in_flight: 1,
     waiting: 0,
+    finished: 0,
 };
 
 fn main() -> anyhow::Result<()> {
@@ -46,14 +53,19 @@ fn main() -> anyhow::Result<()> {
         holds: argument("holds").unwrap_or(1_000_000),
         in_flight: usize::try_from(argument("in_flight").unwrap_or(1_024))?,
         waiting: argument("waiting").unwrap_or(10_000),
+        finished: argument("finished").unwrap_or(1_000_000),
     };
     let directory = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    if std::env::args().any(|it| it == "only=restarts") {
+        return actix_web::rt::System::new().block_on(restarts(directory.path(), &plan));
+    }
     journal_alone(directory.path(), &plan)?;
     actix_web::rt::System::new().block_on(open_holds(directory.path(), &plan))?;
     actix_web::rt::System::new().block_on(expiry(directory.path(), &plan))?;
-    actix_web::rt::System::new().block_on(resale(directory.path(), &plan))
+    actix_web::rt::System::new().block_on(resale(directory.path(), &plan))?;
+    actix_web::rt::System::new().block_on(restarts(directory.path(), &plan))
 }
 
 /// Records as large as an order's, as many a batch as are in flight, and nothing else.
@@ -98,19 +110,109 @@ async fn open_holds(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
     );
     drop(engine);
     service.close().await?;
+    report("restart to the first answer, s", restart(&settings).await?);
+    Ok(())
+}
 
+/// Seconds until a hold was answered.
+async fn restart(settings: &ServeSettings) -> anyhow::Result<f64> {
     let begin = Instant::now();
-    let service = Service::start(&settings).await?;
+    let service = Service::start(settings).await?;
     let engine = service.link().connect();
     let register_one = register(&engine, 1, 60).await?;
     place(&engine, register_one, &ONE).await?;
-    report(
-        "restart to the first answer, s",
-        begin.elapsed().as_secs_f64(),
-    );
+    let seconds = begin.elapsed().as_secs_f64();
     drop(engine);
-    service.close().await
+    service.close().await?;
+    Ok(seconds)
 }
+
+/// How long a start takes with ever more orders behind that are over: nothing, a tenth, and all that were asked for.
+async fn restarts(directory: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let data_dir = directory.join("restarts");
+    let settings = settings(&data_dir)?;
+    let service = Service::start(&settings).await?;
+    let engine = service.link().connect();
+    let over = register(&engine, 1, 60).await?;
+    let always = register(&engine, 1, 60).await?;
+    wait_for_sql(&service).await?;
+    drop(engine);
+    service.close().await?;
+    let mut behind = 0;
+    for finished in [0, plan.finished / 10, plan.finished] {
+        finish(&data_dir, [over, always], behind..finished).await?;
+        behind = finished;
+        // The first start after so many new rows pays for what was left in the log of SQLite.
+        restart(&settings).await?;
+        let what = format!("restart with {finished} finished orders behind, s");
+        report(&what, restart(&settings).await?);
+    }
+    Ok(())
+}
+
+/// Writes orders into SQL that were delivered long ago, each of another buyer: half of them of a sale with a limit that is
+/// over, half of a product that is always on sale without one.
+async fn finish(
+    data_dir: &Path,
+    products: [ProductId; 2],
+    numbers: Range<u64>,
+) -> anyhow::Result<()> {
+    const AT_ONCE: u64 = 250_000;
+    let options = SqliteConnectOptions::new()
+        .filename(data_dir.join("layby.db"))
+        .synchronous(SqliteSynchronous::Off);
+    let mut sqlite = options.connect().await?;
+    for product in products {
+        let sold = i64::try_from(numbers.end / 2)?;
+        let of_product = "UPDATE products SET stock_sold = ?, stock_available = 0 WHERE id = ?";
+        let update = sqlx::query(of_product).bind(sold);
+        let id = product.to_bytes().to_vec();
+        update.bind(id).execute(&mut sqlite).await?;
+    }
+    let over = "UPDATE products
+                SET window_per_person_limit = 1, window_opens_at = 0, window_closes_at = 1
+                WHERE id = ?";
+    let id = products[0].to_bytes().to_vec();
+    sqlx::query(over).bind(id).execute(&mut sqlite).await?;
+    for begin in numbers.clone().step_by(usize::try_from(AT_ONCE)?) {
+        let end = numbers.end.min(begin + AT_ONCE);
+        for statement in FINISHED {
+            let statement = format!(
+                "WITH RECURSIVE numbers (n, product) AS (
+                     SELECT ?1, ?3
+                     UNION ALL
+                     SELECT n + 1, CASE (n + 1) % 2 WHEN 0 THEN ?3 ELSE ?4 END
+                     FROM numbers
+                     WHERE n + 1 < ?2
+                 )
+                 {statement}
+                 FROM numbers"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(statement))
+                .bind(i64::try_from(begin)?)
+                .bind(i64::try_from(end)?)
+                .bind(products[0].to_bytes().to_vec())
+                .bind(products[1].to_bytes().to_vec())
+                .execute(&mut sqlite)
+                .await?;
+        }
+    }
+    Ok(sqlite.close().await?)
+}
+
+/// Sequences far behind those that the journal will give. Times are a microsecond apart and long ago.
+const FINISHED: [&str; 4] = [
+    "INSERT INTO orders
+     SELECT (1 << 40) + n, unhex(printf('01%030x', n)), unhex(printf('02%030x', n)), unhex(printf('03%030x', n)), n,
+            NULL, 'completed', 2, n, n, n, n, 'KRW', 1, 'Hanjin', '1234', n, n, n, NULL, NULL, NULL, 0",
+    "INSERT INTO order_lines
+     SELECT (1 << 40) + n, 0, product, 1, 1, 'KRW'",
+    "INSERT INTO payment_attempts
+     SELECT (1 << 40) + n, 0, unhex(printf('04%030x', n)), unhex(printf('05%030x', n)), n, 'card', n, 'captured', 'paid',
+            'not_due'",
+    "INSERT INTO in_hand
+     SELECT product, unhex(printf('02%030x', n)), 1",
+];
 
 /// How late the engine ends holds while many others stay open.
 async fn expiry(directory: &Path, plan: &Plan) -> anyhow::Result<()> {

@@ -23,6 +23,7 @@ pub mod gateways;
 pub mod http;
 pub mod mail;
 pub mod notices;
+mod panics;
 pub mod persistence;
 pub mod secrets;
 pub mod startup;

@@ -15,8 +15,7 @@ use crate::accounts::token::{TokenIssuer, TokenVerifier};
 use crate::accounts::vault::Vault;
 use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
-    self, EngineFailure, EngineLink, EngineParts, LiveState, RecallOrders, Reload, RunningEngine,
-    StoredOrders,
+    self, EngineFailure, EngineLink, EngineParts, LiveState, Recall, Reload, RunningEngine, Stored,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
@@ -29,7 +28,7 @@ use crate::http::health::{FollowerHealth, Health, Lag};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
-use crate::persistence::database::{self, Database, Loaded};
+use crate::persistence::database::{self, Database, Loaded, Recalled};
 use crate::persistence::following::Progress;
 use crate::persistence::journal::{
     FileJournal, Journal, LockedJournal, Options, Position, RealDisk, RestCheck, RunningCheck, View,
@@ -228,8 +227,13 @@ impl Service {
         .await?;
         fail_on_damage(&view, engine.link());
         // Not before: the replay of the journal may ask SQL for more of what it was loaded from.
-        let projection =
-            Projection::start(view, resume, projected, database.clone(), projection::PACE)?;
+        let projection = Projection::start(
+            View::clone(&view),
+            resume,
+            projected,
+            database.clone(),
+            projection::PACE,
+        )?;
         Ok(Self {
             engine,
             projection,
@@ -487,14 +491,11 @@ fn reload(database: Database) -> Reload {
     })
 }
 
-/// Reads orders that have left memory.
-pub(crate) fn recall(database: Database) -> RecallOrders {
+/// Reads what has left memory.
+pub(crate) fn recall(database: Database) -> Recall {
     Arc::new(move |wanted| {
         let database = database.clone();
-        Box::pin(async move {
-            let (position, orders) = database.orders_by_id(wanted).await?;
-            Ok(StoredOrders { position, orders })
-        })
+        Box::pin(async move { Ok(database.recall(wanted.orders, wanted.people).await?.into()) })
     })
 }
 
@@ -517,6 +518,16 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+impl From<Recalled> for Stored {
+    fn from(recalled: Recalled) -> Self {
+        Self {
+            position: recalled.position,
+            orders: recalled.orders,
+            people: recalled.people,
+        }
+    }
 }
 
 impl From<Loaded> for LiveState {

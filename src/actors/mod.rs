@@ -16,10 +16,10 @@ pub use self::core::breaker::BreakerOptions;
 pub use self::core::cell::PersonLimits;
 pub use self::core::machine::EngineFailure;
 pub use self::core::message;
-pub use self::core::recall::StoredOrders;
+pub use self::core::recall::{Stored, Wanted};
 pub use self::core::replay::{LiveState, ReplayError};
 pub use engine::{
     Board, Counters, Engine, EngineLink, EngineOptions, EngineParts, Listing, Lookout, Notice,
-    RecallOrders, Reload, RunningEngine, StartError, Watch, replay_state, start,
+    Recall, Reload, RunningEngine, StartError, Watch, replay_state, start,
 };
 pub use payment::{PaymentCounters, PaymentTimes};

@@ -10,9 +10,9 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::accounts::{self, vault::Vault};
-use crate::actors::{self, LiveState, ReplayError, StoredOrders};
+use crate::actors::{self, LiveState, ReplayError, Stored};
 use crate::config::StoreSettings;
-use crate::domain::{Product, Timestamp};
+use crate::domain::{IdMap, Product};
 use crate::persistence::database::{self, Database, FollowerName, Loaded};
 use crate::persistence::following::{Bookmark, Mismatch, ResumeError};
 use crate::persistence::journal::{
@@ -76,7 +76,7 @@ async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     faults.extend(broken_log(settings, &database).await?);
     // First SQL, then the journal: beside a running server the journal is then never behind.
     let bookmarks = bookmarks(&database).await?;
-    let stored = database.load_live(Timestamp::ZERO).await?;
+    let stored = database.load_all().await?;
     let position = stored.position;
     let path = startup::journal_dir(&settings.data_dir);
     let inspection = match FileJournal::inspect(&RealDisk::open(path)?) {
@@ -190,9 +190,10 @@ fn folded(
     // Everything that SQL has is in the state already.
     let position = state.position;
     let mut nothing_more = |_| {
-        Ok(StoredOrders {
+        Ok(Stored {
             position,
             orders: Vec::new(),
+            people: IdMap::default(),
         })
     };
     told(

@@ -1,8 +1,9 @@
 //! What has happened. One event is one record of the journal; replay folds them, the projection copies them to SQL.
 
 use super::{
-    AddressId, AttemptId, Bucket, BuyerId, Details, Fingerprint, KeyHash, Line, OrderId, Posting,
-    ProductId, Quantity, RequestId, RestockTo, Timestamp, WaitlistChange, Window, WindowAct,
+    AddressId, AttemptId, Bucket, BuyerId, Details, Fingerprint, Handover, KeyHash, Line, OrderId,
+    Posting, ProductId, Quantity, RequestId, RestockTo, Timestamp, WaitlistChange, Window,
+    WindowAct,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -200,6 +201,48 @@ impl Event {
                     show(&posting);
                 }
                 postings.iter().for_each(show);
+            }
+        }
+    }
+}
+
+impl Event {
+    /// Shows every movement of units into somebody's hands or out of them, and whose. `owner_of` tells whose order it is
+    /// that changes.
+    pub fn for_each_handover(
+        &self,
+        owner_of: impl FnOnce(OrderId) -> Option<BuyerId>,
+        mut show: impl FnMut(BuyerId, Handover, &Posting),
+    ) {
+        let mut show_if_any = |buyer: Option<BuyerId>, posting: &Posting| {
+            if let (Some(buyer), Some(handover)) = (buyer, posting.handover()) {
+                show(buyer, handover, posting);
+            }
+        };
+        match self {
+            Self::ProductChanged { .. } => {}
+            Self::OrderPlaced(placed) => {
+                self.for_each_posting(|posting| show_if_any(Some(placed.buyer), posting));
+            }
+            Self::OrderChanged {
+                order, postings, ..
+            } => {
+                let owner = owner_of(*order);
+                let postings = postings.iter();
+                postings.for_each(|posting| show_if_any(owner, posting));
+            }
+            Self::WaitlistChanged {
+                product,
+                change,
+                postings,
+                ..
+            } => {
+                for (buyer, posting) in change.offers(*product) {
+                    show_if_any(Some(buyer), &posting);
+                }
+                let buyer = change.buyers().next();
+                let postings = postings.iter();
+                postings.for_each(|posting| show_if_any(buyer, posting));
             }
         }
     }

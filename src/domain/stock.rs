@@ -30,6 +30,13 @@ pub struct Posting {
     pub units: u64,
 }
 
+/// What a posting means for the person whose units they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handover {
+    Given,
+    TakenBack,
+}
+
 /// What a shopper is told; only `SoldOut` is final.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Availability {
@@ -57,7 +64,25 @@ impl Bucket {
     }
 }
 
+impl Posting {
+    /// `None`: what the person has in hand stays as it is.
+    pub const fn handover(&self) -> Option<Handover> {
+        match (self.from.is_in_hand(), self.to.is_in_hand()) {
+            (false, true) => Some(Handover::Given),
+            (true, false) => Some(Handover::TakenBack),
+            (true, true) | (false, false) => None,
+        }
+    }
+}
+
 impl Stock {
+    /// Units that people have in hand.
+    pub const fn in_hand(&self) -> u64 {
+        self.held
+            .saturating_add(self.offered)
+            .saturating_add(self.sold)
+    }
+
     /// Every unit in the books, withdrawn ones included.
     pub fn total(&self) -> u64 {
         [
@@ -105,9 +130,9 @@ impl Stock {
     pub fn post(&mut self, posting: &Posting) {
         let total_before = self.total();
         if let Some(source) = self.bucket(posting.from) {
-            *source = source
-                .checked_sub(posting.units)
-                .expect("a unit was taken out of an empty bucket");
+            *source = source.checked_sub(posting.units).unwrap_or_else(|| {
+                panic!("a unit was taken out of an empty bucket by {posting:?}")
+            });
         }
         if let Some(target) = self.bucket(posting.to) {
             *target = target

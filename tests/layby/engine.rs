@@ -11,8 +11,8 @@ use layby::actors::message::{
     PaymentReply, PlaceOrder, ProductAct, Refusal, Shipment, StartPayment, Viewer,
 };
 use layby::actors::{
-    self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, RecallOrders,
-    Reload, RunningEngine, StoredOrders,
+    self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, Recall, Reload,
+    RunningEngine,
 };
 use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
@@ -520,7 +520,7 @@ impl Stage {
         database.migrate().await.expect("tables");
         let view = journal.view();
         let point = Projection::find(&database, &view).await.expect("a place");
-        let live = database.load_live(Timestamp::ZERO).await.expect("read");
+        let live = database.load_all().await.expect("read");
         let progress = Progress::new(live.position);
         let clock = ManualClock::at(SystemClock.now());
         let bank = Arc::new(Bank::default());
@@ -770,21 +770,17 @@ impl Stage {
     }
 }
 
-fn recall(database: Database) -> RecallOrders {
+fn recall(database: Database) -> Recall {
     Arc::new(move |wanted| {
         let database = database.clone();
-        async move {
-            let (position, orders) = database.orders_by_id(wanted).await?;
-            Ok(StoredOrders { position, orders })
-        }
-        .boxed()
+        async move { Ok(database.recall(wanted.orders, wanted.people).await?.into()) }.boxed()
     })
 }
 
 fn reload(database: Database) -> Reload {
     Arc::new(move || -> BoxFuture<'static, anyhow::Result<LiveState>> {
         let database = database.clone();
-        async move { Ok(database.load_live(Timestamp::ZERO).await?.into()) }.boxed()
+        async move { Ok(database.load_all().await?.into()) }.boxed()
     })
 }
 

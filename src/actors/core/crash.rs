@@ -6,14 +6,6 @@ use super::cell::Cell;
 use super::message::Command;
 use crate::domain::{OrderId, ProductId};
 
-/// What a panic said.
-pub(crate) fn said_by(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("an assertion failed")
-        .to_owned()
-}
-
 /// Whose state a command may have half changed if it crashes.
 #[derive(Debug)]
 pub(super) struct Concerned {

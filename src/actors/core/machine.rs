@@ -10,11 +10,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::cell::{Broken, Cell};
-use super::crash::{Concerned, said_by};
+use super::crash::Concerned;
 use super::message::{Answer, Command, Effect, Envelope, Refusal, ReplyTo};
-use super::recall::{Recalls, StoredOrders};
+use super::recall::{Missing, Recalls, Stored, Wanted};
 use super::turn::Turn;
-use crate::domain::{OrderId, Span, Timestamp};
+use crate::domain::{ProductId, Span, Timestamp};
+use crate::panics::said_by;
 use crate::persistence::journal::{Journal, JournalError, JournalReader, Position, ReadError};
 
 /// Where the results of a turn go, once the journal has them. Called in the order in which the methods stand.
@@ -27,6 +28,9 @@ pub(crate) trait Outlet {
 
     /// Hands over work for the world outside. What there is no room for stays in the list and is offered again.
     fn perform(&mut self, effects: &mut Vec<Effect>);
+
+    /// Shows outside that nothing is promised any more. Comes before the answers that say so.
+    fn fail(&mut self);
 
     /// Answers those who asked, and empties the list.
     fn answer(&mut self, answers: &mut Vec<(ReplyTo, Answer)>);
@@ -187,14 +191,19 @@ impl Core {
         self.settle_due();
         while let Some(envelope) = self.recalls.pop_ready() {
             self.make_room(moment, outlet)?;
-            self.handle(envelope, moment);
+            // An order that SQL does not have either does not exist; what people have in hand it always tells.
+            let missing = self.cell.missing_people(&envelope.command, moment.now);
+            if let Some(envelope) = self.park_if(missing.map(Missing::People), envelope) {
+                self.handle(envelope, moment);
+            }
         }
         // Taken one by one from the end: what is left if the turn fails is answered all the same.
         commands.reverse();
         while let Some(envelope) = commands.pop() {
             self.turned.admitted += usize::from(envelope.reply_to != ReplyTo::Nobody);
             self.make_room(moment, outlet)?;
-            if let Some(envelope) = self.park_if_forgotten(envelope) {
+            let missing = self.missing(&envelope.command, moment.now);
+            if let Some(envelope) = self.park_if(missing, envelope) {
                 self.handle(envelope, moment);
             }
         }
@@ -286,6 +295,7 @@ impl Core {
     /// Nothing of this turn is promised, and nothing will be until a restart has read the disk.
     fn fail(&mut self, untaken: &mut Vec<Envelope>, outlet: &mut impl Outlet) {
         self.has_failed = true;
+        outlet.fail();
         let refused = || Err(Refusal::JournalFailed);
         for (_, answer) in &mut self.turn.answers {
             *answer = refused();
@@ -300,38 +310,51 @@ impl Core {
         outlet.answer(&mut self.turn.answers);
     }
 
-    // -- orders that have left memory ----------------------------------------------------------------------------
+    // -- what has left memory ------------------------------------------------------------------------------------
 
-    /// A command about an order that is not in memory waits until SQL has been asked for it. Gives back what can be
-    /// carried out at once.
-    fn park_if_forgotten(&mut self, envelope: Envelope) -> Option<Envelope> {
-        let forgotten = self.cell.forgotten_order(&envelope.command);
-        let Some(order) = forgotten.filter(|_| !self.has_failed) else {
+    fn missing(&self, command: &Command, now: Timestamp) -> Option<Missing> {
+        let order = self.cell.forgotten_order(command).map(Missing::Order);
+        order.or_else(|| {
+            let people = self.cell.missing_people(command, now);
+            people.map(Missing::People)
+        })
+    }
+
+    /// A command for which something is missing waits until SQL has been asked for it. Gives back what can be carried out
+    /// at once.
+    fn park_if(&mut self, missing: Option<Missing>, envelope: Envelope) -> Option<Envelope> {
+        let Some(missing) = missing.filter(|_| !self.has_failed) else {
             return Some(envelope);
         };
         if self.recalls.is_full() {
             self.turn
                 .answer(envelope.reply_to, Err(Refusal::RecallsBusy));
         } else {
-            self.recalls.park(order, envelope);
+            self.recalls.park(missing, envelope);
         }
         None
     }
 
-    /// Orders that SQL is to be asked for now; `None` while it is still being asked for others.
-    pub(crate) fn next_recall(&mut self) -> Option<Vec<OrderId>> {
+    /// What SQL is to be asked for now; `None` while it is still being asked for something else.
+    pub(crate) fn next_recall(&mut self) -> Option<Wanted> {
         self.recalls.next()
     }
 
     /// What SQL said to the last [`Core::next_recall`]; the commands that waited are carried out in the next turn.
     /// `None`: it did not answer.
-    pub(crate) fn recalled(&mut self, stored: Option<StoredOrders>, outlet: &mut impl Outlet) {
-        let Some(orders) = self.recalls.returned(stored) else {
+    pub(crate) fn recalled(&mut self, stored: Option<Stored>, outlet: &mut impl Outlet) {
+        let products: Vec<ProductId> = self.recalls.asked_people().collect();
+        let safe_from = self.cell.people_known_since(products.iter().copied());
+        let Some(mut stored) = self.recalls.returned(stored, safe_from) else {
             self.refuse_recalled(outlet);
             return;
         };
-        for order in orders {
+        for order in stored.orders {
             self.cell.admit(order, self.turn.now);
+        }
+        for product in products {
+            let people = stored.people.remove(&product).unwrap_or_default();
+            self.cell.recall_people(product, people, stored.position);
         }
     }
 
@@ -405,6 +428,8 @@ impl Core {
         if forgotten > 0 {
             self.recalls.note_forgotten(sql_position);
         }
+        self.cell
+            .forget_people(self.journal.position(), moment.projected, kept_since);
         self.cell.forget_recalled(
             moment.now.minus(Self::RECALLED_KEPT),
             in_sql_through.min(kept_since),

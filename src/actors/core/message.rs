@@ -273,7 +273,7 @@ pub enum Refusal {
     },
     /// More commands wait for orders from SQL than the engine keeps waiting.
     RecallsBusy,
-    /// The order is in SQL alone, and SQL does not answer or is older than it was.
+    /// What the command takes is in SQL alone, and SQL does not answer or is older than it was.
     OrdersUnavailable,
     ShuttingDown,
 }

@@ -7,7 +7,7 @@
 //! | `cell` | the products and orders of one engine, and the road of a command through their actors |
 //! | `product`, `orders` | the actors of one product, and of one slice of the buyers |
 //! | `turn` | what a batch of commands decided, kept back until the journal has it |
-//! | `recall` | orders that have left memory and are asked for again |
+//! | `recall` | what has left memory and is asked for again |
 //! | `replay` | the journal folded into a cell that was read from SQL |
 //! | `crash` | what a panic in an actor's work leaves behind |
 //! | `breaker` | shuts buyers out while the payment provider is away |

@@ -5,7 +5,7 @@
 //! fdatasync serve many purchases (docs/decisions/0002).
 
 use crate::domain::{
-    BuyerId, Posting, Product, ProductChange, Quantity, Timestamp, WaitlistChange,
+    BuyerId, InHand, Posting, Product, ProductChange, Quantity, Timestamp, WaitlistChange,
 };
 
 #[derive(Debug)]
@@ -27,6 +27,14 @@ impl ProductActor {
 
     pub(crate) fn post(&mut self, posting: &Posting, buyer: Option<BuyerId>) {
         self.product.post(posting, buyer);
+    }
+
+    pub(crate) fn forget_people(&mut self) {
+        self.product.forget_people();
+    }
+
+    pub(crate) fn recall_people(&mut self, people: InHand) {
+        self.product.recall_people(people);
     }
 
     pub(crate) fn apply(&mut self, change: &ProductChange) {

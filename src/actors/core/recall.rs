@@ -1,40 +1,71 @@
-//! Orders that have left memory and are asked for again.
+//! What has left memory and is asked for again.
 //!
-//! An order to which nothing happens by itself leaves memory a day after its last change, once SQL has it. Whoever asks
-//! about such an order, or wants something done with it, waits here until SQL has given it back; then the same rules
-//! decide as for every other order. So nobody outside needs to know where an order is.
+//! An order to which nothing happens by itself leaves memory a day after its last change, once SQL has it; and so does what
+//! people have in hand of a product, where no limit counts it. Whoever asks about such an order, or wants something done
+//! for which one of them must be known, waits here until SQL has given it back; then the same rules decide as always. So
+//! nobody outside needs to know where anything is.
 //!
-//! **Invariant:** what SQL gives back counts only if SQL stands at least where it stood when the order was forgotten: a
+//! **Invariant:** what SQL gives back counts only if SQL stands at least where it stood when it was forgotten: a
 //! database that came back older must not bring back an order as it was.
 //!
-//! SQL is asked for many orders at once and once at a time, so a slow database makes the next question larger, not more
+//! SQL is asked for many things at once and once at a time, so a slow database makes the next question larger, not more
 //! of them.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
 use super::message::{Envelope, ReplyTo};
-use crate::domain::{IdMap, Order, OrderId};
+use crate::domain::{IdMap, InHand, Order, OrderId, ProductId};
 use crate::persistence::journal::Position;
 
-/// Orders as SQL has them, read in one snapshot. What was asked for and is not among them does not exist.
+/// Something that is not in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Missing {
+    Order(OrderId),
+    /// What everybody has in hand of the product.
+    People(ProductId),
+}
+
+/// What SQL is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub orders: Vec<OrderId>,
+    /// Products of which it is asked what everybody has in hand.
+    pub people: Vec<ProductId>,
+}
+
+/// What SQL has of it, read in one snapshot. What was asked for and is not there does not exist.
 #[derive(Debug)]
-pub struct StoredOrders {
+pub struct Stored {
     /// Where SQL stood.
     pub position: Position,
     pub orders: Vec<Order>,
+    pub people: IdMap<ProductId, InHand>,
+}
+
+impl Wanted {
+    pub(super) fn of(missing: impl IntoIterator<Item = Missing>) -> Self {
+        let mut wanted = Self::default();
+        for missing in missing {
+            match missing {
+                Missing::Order(order) => wanted.orders.push(order),
+                Missing::People(product) => wanted.people.push(product),
+            }
+        }
+        wanted
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Recalls {
-    /// Commands that wait for an order, in the order in which they came.
-    parked: IdMap<OrderId, Vec<Envelope>>,
+    /// Commands that wait, in the order in which they came.
+    parked: IdMap<Missing, Vec<Envelope>>,
     parked_len: usize,
     /// To be asked for next.
-    wanted: Vec<OrderId>,
+    wanted: Vec<Missing>,
     /// What SQL is being asked for; empty if nothing.
-    asked: Vec<OrderId>,
-    /// Commands whose orders were asked for, whether SQL had them or not.
+    asked: Vec<Missing>,
+    /// Commands for which SQL was asked, whether it had what they are about or not.
     ready: VecDeque<Envelope>,
     /// SQL had everything that was forgotten when it stood here.
     safe_from: Position,
@@ -60,14 +91,14 @@ impl Recalls {
         self.parked_len >= Self::PARKED_MAX
     }
 
-    /// Keeps a command until SQL has been asked for its order.
-    pub(super) fn park(&mut self, order: OrderId, envelope: Envelope) {
+    /// Keeps a command until SQL has been asked for what is missing.
+    pub(super) fn park(&mut self, missing: Missing, envelope: Envelope) {
         self.parked_len += 1;
-        match self.parked.entry(order) {
+        match self.parked.entry(missing) {
             Entry::Occupied(mut waiting) => waiting.get_mut().push(envelope),
             Entry::Vacant(nobody) => {
                 nobody.insert(vec![envelope]);
-                self.wanted.push(order);
+                self.wanted.push(missing);
             }
         }
     }
@@ -78,7 +109,7 @@ impl Recalls {
     }
 
     /// What to ask SQL for, unless it is being asked.
-    pub(super) fn next(&mut self) -> Option<Vec<OrderId>> {
+    pub(super) fn next(&mut self) -> Option<Wanted> {
         if !self.asked.is_empty() || self.wanted.is_empty() {
             return None;
         }
@@ -86,30 +117,46 @@ impl Recalls {
             .wanted
             .split_off(self.wanted.len().min(Self::ASKED_AT_ONCE_MAX));
         self.asked = std::mem::replace(&mut self.wanted, rest);
-        Some(self.asked.clone())
+        Some(Wanted::of(self.asked.iter().copied()))
     }
 
-    /// Makes the commands ready that waited for what was asked, and gives the orders. `None`: SQL did not answer, or it
-    /// is older than what was forgotten; see [`Recalls::take_asked`].
-    pub(super) fn returned(&mut self, stored: Option<StoredOrders>) -> Option<Vec<Order>> {
-        let stored = stored.filter(|stored| stored.position >= self.safe_from)?;
-        for order in std::mem::take(&mut self.asked) {
-            let waited = self.parked.remove(&order).unwrap_or_default();
+    /// Products of whose people SQL is being asked.
+    pub(super) fn asked_people(&self) -> impl Iterator<Item = ProductId> + '_ {
+        self.asked.iter().filter_map(|missing| match missing {
+            Missing::People(product) => Some(*product),
+            Missing::Order(_) => None,
+        })
+    }
+
+    /// Makes the commands ready that waited for what was asked, and gives what SQL had. `None`: SQL did not answer, or it
+    /// is older than what was forgotten, or than `safe_from`; see [`Recalls::take_asked`].
+    pub(super) fn returned(
+        &mut self,
+        stored: Option<Stored>,
+        safe_from: Position,
+    ) -> Option<Stored> {
+        let safe_from = self.safe_from.max(safe_from);
+        let stored = stored.filter(|stored| stored.position >= safe_from)?;
+        for missing in std::mem::take(&mut self.asked) {
+            let waited = self.parked.remove(&missing).unwrap_or_default();
             self.parked_len -= waited.len();
             self.ready.extend(waited);
         }
-        Some(stored.orders)
+        Some(stored)
     }
 
     /// Who waited for what was asked, and waits no longer.
     pub(super) fn take_asked(&mut self) -> Vec<ReplyTo> {
         let mut waited = Vec::new();
-        for order in std::mem::take(&mut self.asked) {
-            let commands = self.parked.remove(&order).unwrap_or_default();
+        for missing in std::mem::take(&mut self.asked) {
+            let commands = self.parked.remove(&missing).unwrap_or_default();
             self.parked_len -= commands.len();
             for envelope in commands {
                 if envelope.reply_to == ReplyTo::Nobody {
-                    tracing::warn!(order.id = %order, "what was told about an order that has left memory was not heard, for the database is away");
+                    tracing::warn!(
+                        ?missing,
+                        "what the provider told was not heard, for it takes what has left memory and the database is away"
+                    );
                 }
                 waited.push(envelope.reply_to);
             }

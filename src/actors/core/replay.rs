@@ -7,9 +7,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::cell::{Cell, CellLimits};
-use super::crash::said_by;
-use super::recall::StoredOrders;
+use super::recall::{Stored, Wanted};
 use crate::domain::{Event, IdMap, Order, OrderId, Product, Timestamp};
+use crate::panics::said_by;
 use crate::persistence::codec::{self, CodecError};
 use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
 
@@ -23,8 +23,8 @@ pub struct LiveState {
     pub orders: Vec<Order>,
 }
 
-/// Asks SQL for orders, and waits for the answer.
-pub(crate) type AskForOrders<'a> = &'a mut dyn FnMut(Vec<OrderId>) -> anyhow::Result<StoredOrders>;
+/// Asks SQL for what has left memory, and waits for the answer.
+pub(crate) type Ask<'a> = &'a mut dyn FnMut(Wanted) -> anyhow::Result<Stored>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -36,8 +36,8 @@ pub enum ReplayError {
     /// The checksum is right, so an earlier release wrote it, or somebody did by hand.
     #[error("record {position} of the journal breaks the rules: {rule}")]
     Impossible { position: Position, rule: String },
-    #[error("orders that the journal speaks of cannot be read from the database: {0:#}")]
-    Orders(anyhow::Error),
+    #[error("what the journal speaks of cannot be read from the database: {0:#}")]
+    Recall(anyhow::Error),
     /// What it gives now is not what the records are to be applied to.
     #[error("the database went on from record {base} to {found} during the replay")]
     Moved { base: Position, found: Position },
@@ -55,7 +55,7 @@ pub(crate) fn replay(
     reader: &mut dyn JournalReader,
     through: Position,
     limits: CellLimits,
-    ask: AskForOrders<'_>,
+    ask: Ask<'_>,
 ) -> Result<Cell, ReplayError> {
     const RECORDS_AT_ONCE: usize = 10_000;
     let base = live.position;
@@ -66,6 +66,7 @@ pub(crate) fn replay(
         });
     }
     let mut cell = Cell::restore(live.products, live.orders, live.last_stamp, limits);
+    cell.note_people_elsewhere(base);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.
     while reader.position() < through {
@@ -85,6 +86,7 @@ pub(crate) fn replay(
             })?;
         }
     }
+    bring_back_people(&mut cell, base, ask)?;
     Ok(cell)
 }
 
@@ -100,29 +102,54 @@ fn decode_after(base: Position, records: &Records) -> Result<Vec<(Position, Even
         .collect()
 }
 
-/// Puts into the cell what the events change and the cell does not have.
+/// Puts into the cell the orders that the events change and the cell does not have.
 fn bring_back(
     cell: &mut Cell,
     events: &[(Position, Event)],
     base: Position,
-    ask: AskForOrders<'_>,
+    ask: Ask<'_>,
 ) -> Result<(), ReplayError> {
-    let missing = missing_orders(cell, events);
-    if missing.is_empty() {
+    let wanted = Wanted {
+        orders: missing_orders(cell, events),
+        ..Wanted::default()
+    };
+    if wanted.orders.is_empty() {
         return Ok(());
     }
-    let stored = ask(missing).map_err(ReplayError::Orders)?;
-    if stored.position != base {
-        return Err(ReplayError::Moved {
-            base,
-            found: stored.position,
-        });
-    }
-    for order in stored.orders {
+    for order in ask_at(base, wanted, ask)?.orders {
         let at = order.changed_at;
         cell.admit(order, at);
     }
     Ok(())
+}
+
+/// What people have in hand of products that count it now and did not before.
+fn bring_back_people(cell: &mut Cell, base: Position, ask: Ask<'_>) -> Result<(), ReplayError> {
+    let products = cell.products_without_people();
+    if products.is_empty() {
+        return Ok(());
+    }
+    let wanted = Wanted {
+        people: products.clone(),
+        ..Wanted::default()
+    };
+    let mut stored = ask_at(base, wanted, ask)?;
+    for product in products {
+        let people = stored.people.remove(&product).unwrap_or_default();
+        cell.recall_people(product, people, base);
+    }
+    Ok(())
+}
+
+fn ask_at(base: Position, wanted: Wanted, ask: Ask<'_>) -> Result<Stored, ReplayError> {
+    let stored = ask(wanted).map_err(ReplayError::Recall)?;
+    match stored.position == base {
+        true => Ok(stored),
+        false => Err(ReplayError::Moved {
+            base,
+            found: stored.position,
+        }),
+    }
 }
 
 fn missing_orders(cell: &Cell, events: &[(Position, Event)]) -> Vec<OrderId> {

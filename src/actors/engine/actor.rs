@@ -17,8 +17,8 @@ use super::outlet::EngineOutlet;
 use crate::actors::core::cell::{Broken, Cell};
 use crate::actors::core::machine::{Core, EngineFailure, Moment, Turned};
 use crate::actors::core::message::Envelope;
-use crate::actors::core::recall::StoredOrders;
-use crate::domain::{OrderId, Timestamp};
+use crate::actors::core::recall::{Stored, Wanted};
+use crate::domain::Timestamp;
 use crate::persistence::journal::{JournalError, JournalReader, Position};
 
 /// Asks for a last turn and a sealed journal.
@@ -31,9 +31,8 @@ pub(crate) type Rebuild = Box<
     dyn Fn(Box<dyn JournalReader>, Position) -> BoxFuture<'static, anyhow::Result<Cell>> + Send,
 >;
 
-/// Reads orders from SQL, away from the engine's thread.
-pub type RecallOrders =
-    Arc<dyn Fn(Vec<OrderId>) -> BoxFuture<'static, anyhow::Result<StoredOrders>> + Send + Sync>;
+/// Reads from SQL what has left memory, away from the engine's thread.
+pub type Recall = Arc<dyn Fn(Wanted) -> BoxFuture<'static, anyhow::Result<Stored>> + Send + Sync>;
 
 /// How far SQL, or everybody, has followed the journal.
 pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
@@ -48,7 +47,7 @@ pub(crate) struct EngineActor {
     commands: Vec<Envelope>,
     rebuild: Rebuild,
     rebuilding: bool,
-    recall: RecallOrders,
+    recall: Recall,
     projected: Projected,
     projected_durably: Projected,
     followed: Projected,
@@ -63,7 +62,7 @@ pub(crate) struct EngineActorParts {
     pub(crate) core: Core,
     pub(crate) outlet: EngineOutlet,
     pub(crate) rebuild: Rebuild,
-    pub(crate) recall: RecallOrders,
+    pub(crate) recall: Recall,
     pub(crate) projected: Projected,
     pub(crate) projected_durably: Projected,
     pub(crate) followed: Projected,
@@ -111,7 +110,7 @@ impl EngineActor {
         if let Err(failure) = self.take_turns(context) {
             return self.fail(failure);
         }
-        self.recall_orders(context);
+        self.recall(context);
         self.mend_if_broken(context);
         self.set_alarm(context);
         self.set_seal_alarm(context);
@@ -165,21 +164,20 @@ impl EngineActor {
     /// The core promises nothing any more; everybody else is told.
     fn fail(&self, failure: EngineFailure) {
         tracing::error!(error = %failure, "{failure}; no order is taken until a restart");
-        self.shared.fail();
         (self.on_failure)(failure);
     }
 
     // -- what SQL is asked for -----------------------------------------------------------------------------------
 
-    /// Asks for the orders that somebody waits for and that are not in memory.
-    fn recall_orders(&mut self, context: &mut Context<Self>) {
+    /// Asks for what somebody waits for and is not in memory.
+    fn recall(&mut self, context: &mut Context<Self>) {
         let Some(wanted) = self.core.next_recall() else {
             return;
         };
         let asked = (self.recall)(wanted).into_actor(self);
         context.spawn(asked.map(|stored, host, context| {
             if let Err(error) = &stored {
-                tracing::warn!(%error, "orders that have left memory cannot be read: {error:#}");
+                tracing::warn!(%error, "what has left memory cannot be read: {error:#}");
             }
             host.core.recalled(stored.ok(), &mut host.outlet);
             host.run(context);

@@ -24,7 +24,7 @@ mod outlet;
 mod startup;
 mod watch;
 
-pub use actor::RecallOrders;
+pub use actor::Recall;
 pub use board::{Board, Listing, Lookout};
 pub use handle::{Engine, EngineLink};
 pub use inbox::Counters;

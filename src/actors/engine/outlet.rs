@@ -106,6 +106,10 @@ impl Outlet for EngineOutlet {
         }
     }
 
+    fn fail(&mut self) {
+        self.shared.fail();
+    }
+
     fn answer(&mut self, answers: &mut Vec<(ReplyTo, Answer)>) {
         for (to, answer) in answers.drain(..) {
             let ReplyTo::Slot { lane, slot } = to else {

@@ -9,7 +9,7 @@ use rustix::thread::set_name;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
-use super::actor::{Close, EngineActor, EngineActorParts, Rebuild, RecallOrders};
+use super::actor::{Close, EngineActor, EngineActorParts, Rebuild, Recall};
 use super::board::Board;
 use super::handle::EngineLink;
 use super::inbox::Shared;
@@ -17,12 +17,12 @@ use super::outlet::{EffectSink, EngineOutlet};
 use crate::actors::core::breaker::BreakerOptions;
 use crate::actors::core::cell::{Cell, CellLimits, PersonLimits};
 use crate::actors::core::machine::{Core, CoreLimits, EngineFailure};
-use crate::actors::core::recall::StoredOrders;
+use crate::actors::core::recall::{Stored, Wanted};
 use crate::actors::core::replay::{LiveState, ReplayError, replay};
 use crate::actors::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::calendar::Calendar;
 use crate::clock::{Clock, EngineTime};
-use crate::domain::{OrderId, Span};
+use crate::domain::Span;
 use crate::gateways::payment::{Notice, PaymentProvider};
 use crate::persistence::journal::{Journal, JournalError, JournalReader, Position, ReadError};
 
@@ -80,8 +80,8 @@ pub struct EngineParts {
     pub notices: Option<mpsc::Receiver<Notice>>,
     pub options: EngineOptions,
     pub reload: Reload,
-    /// Reads orders that have left memory, in one snapshot.
-    pub recall: RecallOrders,
+    /// Reads what has left memory, in one snapshot.
+    pub recall: Recall,
     /// How far SQL has followed.
     pub projected: Box<dyn Fn() -> Position + Send>,
     /// How far SQL has followed so that a power cut does not take it back.
@@ -222,7 +222,7 @@ pub fn replay_state(
     live: LiveState,
     reader: &mut dyn JournalReader,
     through: Position,
-    ask: &mut dyn FnMut(Vec<OrderId>) -> anyhow::Result<StoredOrders>,
+    ask: &mut dyn FnMut(Wanted) -> anyhow::Result<Stored>,
 ) -> Result<LiveState, ReplayError> {
     let cell = replay(live, reader, through, CellLimits::default(), ask)?;
     Ok(LiveState {
@@ -250,7 +250,7 @@ async fn replay_elsewhere(
     mut reader: Box<dyn JournalReader>,
     through: Position,
     limits: CellLimits,
-    recall: RecallOrders,
+    recall: Recall,
 ) -> Result<Cell, StartError> {
     let runtime = Handle::current();
     let replayed = tokio::task::spawn_blocking(move || {
@@ -298,7 +298,7 @@ fn effect_sink(payments: Addr<PaymentActor>) -> EffectSink {
 }
 
 /// Reads and replays anew; the engine goes on meanwhile.
-fn rebuilder(reload: Reload, recall: RecallOrders, limits: CellLimits) -> Rebuild {
+fn rebuilder(reload: Reload, recall: Recall, limits: CellLimits) -> Rebuild {
     Box::new(move |reader, through| {
         let (reload, recall) = (Arc::clone(&reload), Arc::clone(&recall));
         Box::pin(async move {

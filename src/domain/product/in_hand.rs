@@ -3,7 +3,7 @@
 use crate::domain::{BuyerId, HashBuckets, hash_of};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct InHand {
+pub struct InHand {
     people: HashBuckets<Entry>,
 }
 
@@ -15,7 +15,7 @@ struct Entry {
 }
 
 impl InHand {
-    pub(super) fn of(&self, buyer: BuyerId) -> u64 {
+    pub fn of(&self, buyer: BuyerId) -> u64 {
         let bytes = buyer.to_bytes();
         let known = self
             .people
@@ -23,12 +23,12 @@ impl InHand {
         known.map_or(0, |entry| u64::from(entry.units))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (BuyerId, u64)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (BuyerId, u64)> + '_ {
         let entries = self.people.iter();
         entries.map(|entry| (BuyerId::from_bytes(entry.buyer), u64::from(entry.units)))
     }
 
-    pub(super) fn give(&mut self, buyer: BuyerId, units: u64) {
+    pub fn give(&mut self, buyer: BuyerId, units: u64) {
         let units = u32::try_from(units).ok();
         let sum = match self.entry(buyer) {
             Some(known) => {
@@ -48,7 +48,7 @@ impl InHand {
         sum.expect("what a person has in hand overflowed");
     }
 
-    pub(super) fn take(&mut self, buyer: BuyerId, units: u64) {
+    pub fn take(&mut self, buyer: BuyerId, units: u64) {
         let known = self
             .entry(buyer)
             .expect("a unit came back from somebody who had none");
@@ -84,6 +84,16 @@ impl PartialEq for InHand {
 }
 
 impl Eq for InHand {}
+
+impl FromIterator<(BuyerId, u64)> for InHand {
+    fn from_iter<I: IntoIterator<Item = (BuyerId, u64)>>(people: I) -> Self {
+        let mut in_hand = Self::default();
+        for (buyer, units) in people {
+            in_hand.give(buyer, units);
+        }
+        in_hand
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,10 +6,11 @@
 mod in_hand;
 mod waiting;
 
-use self::in_hand::InHand;
+pub use self::in_hand::InHand;
 use super::{
-    Availability, Bucket, BuyerId, Deadlines, Money, Phase, Posting, ProductChange, ProductId,
-    Quantity, Rejection, Shortage, Span, Stock, Timestamp, Waiter, Waitlist, Window, WindowAct,
+    Availability, Bucket, BuyerId, Deadlines, Handover, Money, Phase, Posting, ProductChange,
+    ProductId, Quantity, Rejection, Shortage, Span, Stock, Timestamp, Waiter, Waitlist, Window,
+    WindowAct,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,8 +62,8 @@ pub struct Product {
     pub window: Option<Window>,
     pub stock: Stock,
     pub deleted: bool,
-    /// Units held, offered or bought by each person.
-    in_hand: InHand,
+    /// Units held, offered or bought by each person. `None`: not known here, see [`Product::forget_people`].
+    in_hand: Option<InHand>,
     /// When live holds end.
     hold_ends: Deadlines<()>,
     waitlist: Waitlist,
@@ -149,29 +150,18 @@ impl Product {
             window: None,
             stock: Stock::default(),
             deleted: false,
-            in_hand: InHand::default(),
+            in_hand: Some(InHand::default()),
             hold_ends: Deadlines::default(),
             waitlist: Waitlist::default(),
         }
     }
 
-    /// The product, with what each of `people` has bought or holds, and with its waitlist: the last step of reading it
-    /// back. When holds end is noted by [`Product::move_hold_end`] for each order.
+    /// The product with its waitlist: the last step of reading it back, but for [`Product::recall_people`] and
+    /// [`Product::forget_people`]. When holds end is noted by [`Product::move_hold_end`] for each order.
     #[must_use]
-    pub fn restore(
-        mut self,
-        people: impl IntoIterator<Item = (BuyerId, u64)>,
-        mut waiters: Vec<Waiter>,
-    ) -> Self {
-        for (buyer, units) in people {
-            self.in_hand.give(buyer, units);
-        }
+    pub fn restore(mut self, mut waiters: Vec<Waiter>) -> Self {
         waiters.sort_unstable_by_key(|waiter| waiter.ticket);
         for waiter in waiters {
-            if let Some(offer) = waiter.offer {
-                self.in_hand
-                    .give(waiter.buyer, u64::from(offer.units.get()));
-            }
             self.waitlist.insert(waiter);
         }
         self
@@ -197,13 +187,42 @@ impl Product {
         &self.waitlist
     }
 
+    // -- what people have in hand --------------------------------------------------------------------------------
+
+    /// Only where [`Product::knows_people`].
     pub fn in_hand(&self, buyer: BuyerId) -> u64 {
-        self.in_hand.of(buyer)
+        let in_hand = self.in_hand.as_ref();
+        let in_hand = in_hand.expect("a limit counts what people have, and it is not known here");
+        in_hand.of(buyer)
     }
 
-    /// Every person with units in hand, for the recount of the books.
-    pub fn people(&self) -> impl Iterator<Item = (BuyerId, u64)> + '_ {
-        self.in_hand.iter()
+    /// Every person with units in hand, if that is known here.
+    pub fn people(&self) -> Option<impl Iterator<Item = (BuyerId, u64)> + '_> {
+        Some(self.in_hand.as_ref()?.iter())
+    }
+
+    pub fn knows_people(&self) -> bool {
+        self.in_hand.is_some()
+    }
+
+    /// Whether anybody may have to know what people have in hand, as long as no window is set anew: there is a limit a
+    /// person, and the sale is not over by `as_of`. A late payment may ask all the same, see [`Product::can_reclaim`].
+    pub fn counts_people(&self, as_of: Timestamp) -> bool {
+        let counts = |window: &Window| {
+            window.per_person_limit.is_some()
+                && window.closes_at.is_none_or(|closes_at| as_of < closes_at)
+        };
+        !self.deleted && self.window.as_ref().is_some_and(counts)
+    }
+
+    /// From now on what people have in hand is kept elsewhere; the units themselves are counted as before.
+    pub fn forget_people(&mut self) {
+        self.in_hand = None;
+    }
+
+    /// What each person has in hand, as of now.
+    pub fn recall_people(&mut self, people: InHand) {
+        self.in_hand = Some(people);
     }
 
     // -- decide --------------------------------------------------------------------------------------------------
@@ -228,8 +247,7 @@ impl Product {
         let snapshot = self.snapshot();
         let window = snapshot.open_window(now)?;
         let offered = offer.map_or(0, |offer| offer.units.get());
-        let in_hand = self.in_hand(buyer).saturating_sub(u64::from(offered));
-        self.check_limit(&window, in_hand, quantity)?;
+        self.check_limit(&window, buyer, offered, quantity)?;
         snapshot.check_stock(quantity, offered)?;
         Ok(Grant {
             hold_ttl: window.hold_ttl,
@@ -378,12 +396,14 @@ impl Product {
     fn check_limit(
         &self,
         window: &Window,
-        in_hand: u64,
+        buyer: BuyerId,
+        offered: u32,
         quantity: Quantity,
     ) -> Result<(), Rejection> {
         let Some(limit) = window.per_person_limit else {
             return Ok(());
         };
+        let in_hand = self.in_hand(buyer).saturating_sub(u64::from(offered));
         if in_hand.saturating_add(u64::from(quantity.get())) > u64::from(limit) {
             return Err(Rejection::LimitReached {
                 product: self.id,
@@ -456,11 +476,13 @@ impl Product {
     /// Books units over, and keeps count of what `buyer` has in hand.
     pub fn post(&mut self, posting: &Posting, buyer: Option<BuyerId>) {
         self.stock.post(posting);
-        let Some(buyer) = buyer else { return };
-        match (posting.from.is_in_hand(), posting.to.is_in_hand()) {
-            (false, true) => self.in_hand.give(buyer, posting.units),
-            (true, false) => self.in_hand.take(buyer, posting.units),
-            (true, true) | (false, false) => {}
+        let (Some(in_hand), Some(buyer)) = (&mut self.in_hand, buyer) else {
+            return;
+        };
+        match posting.handover() {
+            Some(Handover::Given) => in_hand.give(buyer, posting.units),
+            Some(Handover::TakenBack) => in_hand.take(buyer, posting.units),
+            None => {}
         }
     }
 

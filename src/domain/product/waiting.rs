@@ -32,7 +32,7 @@ impl Product {
                 available: snapshot.free_units(),
             });
         }
-        self.check_limit(&window, self.in_hand(buyer), quantity)?;
+        self.check_limit(&window, buyer, 0, quantity)?;
         if self.waitlist.is_full() {
             return Err(Rejection::WaitlistFull {
                 product,
@@ -125,8 +125,10 @@ impl Product {
 
     /// Units that a person may still take in hand.
     fn allowance(&self, window: &Window, buyer: BuyerId) -> u64 {
-        let limit = window.per_person_limit.map_or(u64::MAX, u64::from);
-        limit.saturating_sub(self.in_hand(buyer))
+        match window.per_person_limit {
+            Some(limit) => u64::from(limit).saturating_sub(self.in_hand(buyer)),
+            None => u64::MAX,
+        }
     }
 
     // -- apply ---------------------------------------------------------------------------------------------------

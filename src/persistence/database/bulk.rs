@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
@@ -53,22 +54,55 @@ impl BulkInsert {
     }
 }
 
+/// What a row is found by.
+#[derive(Clone, Copy)]
+enum Key<'c> {
+    /// The column is named before the list of keys.
+    Single,
+    Pair([&'c str; 2]),
+}
+
 /// Shows the rows that a SELECT finds for many keys. `head` ends before the parenthesis with the keys.
 pub(super) async fn select_by_keys<T>(
     connection: &mut AnyConnection,
     head: &str,
+    keys: &[T],
+    tail: &str,
+    put: impl Fn(&mut Values, &T),
+    show: impl FnMut(&AnyRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    select(connection, head, Key::Single, keys, tail, put, show).await
+}
+
+/// The same with keys of two columns. `head` ends with WHERE.
+pub(super) async fn select_by_pairs<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    columns: [&str; 2],
+    keys: &[T],
+    put: impl Fn(&mut Values, &T),
+    show: impl FnMut(&AnyRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    select(connection, head, Key::Pair(columns), keys, "", put, show).await
+}
+
+async fn select<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    key: Key<'_>,
     mut keys: &[T],
     tail: &str,
     put: impl Fn(&mut Values, &T),
     mut show: impl FnMut(&AnyRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
     while !keys.is_empty() {
-        let (list, values) = next_keys(&mut keys, &put);
+        let (list, values) = next_keys(key, &mut keys, &put);
         let statement = format!("{head} {list}{tail}");
-        let rows = sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
-            .fetch_all(&mut *connection)
-            .await?;
-        rows.iter().try_for_each(&mut show)?;
+        let mut rows =
+            sqlx::query_with(AssertSqlSafe(statement), values.finish()?).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            show(&row)?;
+        }
     }
     Ok(())
 }
@@ -77,11 +111,32 @@ pub(super) async fn select_by_keys<T>(
 pub(super) async fn delete_by_keys<T>(
     connection: &mut AnyConnection,
     head: &str,
+    keys: &[T],
+    put: impl Fn(&mut Values, &T),
+) -> Result<(), Error> {
+    delete(connection, head, Key::Single, keys, put).await
+}
+
+/// The same with keys of two columns. `head` ends with WHERE.
+pub(super) async fn delete_by_pairs<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    columns: [&str; 2],
+    keys: &[T],
+    put: impl Fn(&mut Values, &T),
+) -> Result<(), Error> {
+    delete(connection, head, Key::Pair(columns), keys, put).await
+}
+
+async fn delete<T>(
+    connection: &mut AnyConnection,
+    head: &str,
+    key: Key<'_>,
     mut keys: &[T],
     put: impl Fn(&mut Values, &T),
 ) -> Result<(), Error> {
     while !keys.is_empty() {
-        let (list, values) = next_keys(&mut keys, &put);
+        let (list, values) = next_keys(key, &mut keys, &put);
         let statement = format!("{head} {list}");
         sqlx::query_with(AssertSqlSafe(statement), values.finish()?)
             .execute(&mut *connection)
@@ -91,7 +146,7 @@ pub(super) async fn delete_by_keys<T>(
 }
 
 /// The next keys as a list of placeholders of one of the fixed sizes, and their values.
-fn next_keys<T>(keys: &mut &[T], put: impl Fn(&mut Values, &T)) -> (String, Values) {
+fn next_keys<T>(key: Key<'_>, keys: &mut &[T], put: impl Fn(&mut Values, &T)) -> (String, Values) {
     let (chunk, rest) = keys.split_at(keys.len().min(ROWS_MAX));
     let size = just_large_enough(chunk.len());
     let mut values = Values::default();
@@ -101,7 +156,20 @@ fn next_keys<T>(keys: &mut &[T], put: impl Fn(&mut Values, &T)) -> (String, Valu
         (chunk.len()..size).for_each(|_| put(&mut values, last));
     }
     *keys = rest;
-    (format!("({})", placeholders(size)), values)
+    (key.any_of(size), values)
+}
+
+impl Key<'_> {
+    fn any_of(self, size: usize) -> String {
+        match self {
+            Self::Single => format!("({})", placeholders(size)),
+            // Row values in a list would be shorter, but SQLite then reads the whole table.
+            Self::Pair([one, other]) => {
+                let pair = format!("({one} = ? AND {other} = ?)");
+                vec![pair.as_str(); size].join(" OR ")
+            }
+        }
+    }
 }
 
 fn just_large_enough(keys: usize) -> usize {

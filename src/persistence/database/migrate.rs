@@ -62,6 +62,8 @@ const MYSQL: &[File] = &[
     migration!("mysql", "0202_followers_notices", 202),
     migration!("mysql", "0203_drop_projection", 203),
     migration!("mysql", "0204_drop_notices", 204),
+    migration!("mysql", "0210_in_hand", 210),
+    migration!("mysql", "0211_in_hand_from_orders", 211),
 ];
 
 #[rustfmt::skip]
@@ -121,6 +123,8 @@ const SQLITE: &[File] = &[
     migration!("sqlite", "0202_followers_notices", 202),
     migration!("sqlite", "0203_drop_projection", 203),
     migration!("sqlite", "0204_drop_notices", 204),
+    migration!("sqlite", "0210_in_hand", 210),
+    migration!("sqlite", "0211_in_hand_from_orders", 211),
 ];
 
 /// How long to wait for another process that is making the tables.

@@ -7,7 +7,7 @@
 //! | `durability.rs` | what a server may lose that it has committed |
 //! | `dialect.rs` | the few texts in which the engines differ |
 //! | `bulk.rs`, `columns.rs`, `words.rs` | many rows in, rows out, and the words for states |
-//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
+//! | `products.rs`, `orders.rs`, `lines.rs`, `attempts.rs`, `waitlist.rs`, `in_hand.rs`, `audit.rs`, `position.rs` | the tables that follow the journal |
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `follower.rs` | the connection of one who follows the journal, and where SQL stands for him |
 //! | `notices.rs` | what letters about orders are made from, and writing them |
@@ -15,7 +15,8 @@
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!
-//! **Invariant:** only the projection writes products, orders, lines, attempts, waitlists, the audit log and the position.
+//! **Invariant:** only the projection writes products, orders, lines, attempts, waitlists, what people have in hand, the audit
+//! log and the position.
 //!
 //! Deliberately absent: any rule of the business. The projection folds events with the code of the domain and copies
 //! whole rows, so SQL never works out a state.
@@ -34,6 +35,7 @@ mod durability;
 mod engine_time;
 mod error;
 mod follower;
+mod in_hand;
 mod lines;
 mod load;
 mod mail_outbox;
@@ -69,7 +71,8 @@ pub use codes::{CODE_TRIES_MAX, NewCode, Purpose};
 pub use connect::{ConnectError, Options};
 pub use dialect::Engine;
 pub use error::Error;
-pub use load::{Loaded, Part};
+pub(crate) use in_hand::Hand;
+pub use load::{Loaded, Recalled};
 pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter, Outbox};
 pub use migrate::MigrateError;
 pub(crate) use notices::NoticeWriter;

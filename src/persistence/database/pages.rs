@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::columns::{Columns, Values};
 use super::load::begin_snapshot;
-use super::{AuditEntry, Database, Engine, Error, attempts, audit, lines, orders, position, words};
+use super::{AuditEntry, Database, Engine, Error, attempts, audit, lines, orders, words};
 use crate::domain::{BuyerId, IdMap, Order, OrderId, OrderState, ProductId};
 use crate::persistence::journal::Position;
 
@@ -45,24 +45,6 @@ impl Database {
                 let mut page = complete(&mut snapshot, row.as_slice()).await?;
                 snapshot.rollback().await?;
                 Ok(page.pop())
-            }
-            .boxed()
-        })
-        .await
-    }
-
-    /// These orders, and where the rows stood when they were read. What is not among them does not exist.
-    pub async fn orders_by_id(&self, ids: Vec<OrderId>) -> Result<(Position, Vec<Order>), Error> {
-        let engine = self.engine();
-        self.read(move |connection| {
-            async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
-                let position = position::read(&mut snapshot).await?;
-                let rows = orders::find(&mut snapshot, &ids).await?;
-                let orders = rows.into_iter().map(|row| row.order).collect();
-                let orders = add_parts(&mut snapshot, orders).await?;
-                snapshot.rollback().await?;
-                Ok((position, orders))
             }
             .boxed()
         })
@@ -273,7 +255,7 @@ pub(super) async fn complete(
     add_parts(connection, page).await
 }
 
-async fn add_parts(
+pub(super) async fn add_parts(
     connection: &mut AnyConnection,
     mut page: Vec<Order>,
 ) -> Result<Vec<Order>, Error> {

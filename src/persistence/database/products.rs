@@ -65,7 +65,7 @@ impl Statements {
     }
 }
 
-/// Nobody has anything in hand of them: that is known to the orders.
+/// Without their waitlists, and as if nobody had anything in hand of them.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Product>, Error> {
     let statement = format!("{} ORDER BY id", select());
     let rows = sqlx::query(AssertSqlSafe(statement))
@@ -74,7 +74,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Product>, 
     rows.iter().map(read).collect()
 }
 
-/// Nobody has anything in hand of them: that is known to the orders.
+/// Without their waitlists, and as if nobody had anything in hand of them.
 pub(super) async fn find(
     connection: &mut AnyConnection,
     ids: &[ProductId],

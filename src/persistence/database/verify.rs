@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 
 use futures_util::{FutureExt, TryStreamExt};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::columns::Columns;
 use super::load::begin_snapshot;
 use super::{Database, Engine, Error, Loaded, waitlist, words};
-use crate::domain::{Bucket, Order, OrderId, Product, ProductId};
+use crate::domain::{Bucket, BuyerId, Order, OrderId, OrderState, Product, ProductId};
 
 /// Faults that are told one by one; beyond that their number must do.
 const FAULTS_TOLD_MAX: usize = 1_000;
@@ -31,6 +31,7 @@ async fn verify(connection: &mut AnyConnection, engine: Engine) -> Result<Vec<St
     let mut faults = Vec::new();
     compare_books(&counted, &recounted, &mut faults);
     wrong_totals(&mut snapshot, &mut faults).await?;
+    wrong_hands(&mut snapshot, &mut faults).await?;
     lost_lines(&mut snapshot, &mut faults).await?;
     lost_attempts(&mut snapshot, &mut faults).await?;
     snapshot.rollback().await?;
@@ -156,6 +157,58 @@ fn compare_books(
     }
 }
 
+// -- people ------------------------------------------------------------------------------------------------------
+
+/// Who has another number of units in hand than their orders and their place on the waitlist make.
+async fn wrong_hands(
+    connection: &mut AnyConnection,
+    faults: &mut Vec<String>,
+) -> Result<(), Error> {
+    let statement = format!(
+        "SELECT product, buyer,
+                CAST(SUM(kept) AS SIGNED INTEGER), CAST(SUM(counted) AS SIGNED INTEGER)
+         FROM (
+             SELECT product, buyer, units AS kept, 0 AS counted
+             FROM in_hand
+             UNION ALL
+             SELECT l.product, o.buyer, 0, l.quantity
+             FROM orders o
+             JOIN order_lines l ON l.sequence = o.sequence
+             WHERE o.state IN ({})
+             UNION ALL
+             SELECT product, buyer, 0, offer_units
+             FROM waitlist
+             WHERE offer_units IS NOT NULL
+         ) hands
+         GROUP BY product, buyer
+         HAVING SUM(kept) <> SUM(counted)",
+        states_in_hand()
+    );
+    let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let mut columns = Columns::of(&row);
+        let product = ProductId::new(columns.id()?);
+        let buyer = BuyerId::new(columns.id()?);
+        let (kept, counted) = (columns.number()?, columns.number()?);
+        tell(faults, || {
+            format!(
+                "product {product}: {buyer} has {kept} in hand, but the orders and the waitlist make {counted}"
+            )
+        });
+    }
+    Ok(())
+}
+
+/// As a list of SQL.
+fn states_in_hand() -> String {
+    let in_hand = |state: &OrderState| state.bucket(false).is_some_and(Bucket::is_in_hand);
+    let states = OrderState::ALL.into_iter().filter(in_hand);
+    let words: Vec<String> = states
+        .map(|state| format!("'{}'", words::state_word(state)))
+        .collect();
+    words.join(", ")
+}
+
 // -- orders ------------------------------------------------------------------------------------------------------
 
 async fn wrong_totals(
@@ -227,7 +280,8 @@ async fn lost_attempts(
 // -- two states --------------------------------------------------------------------------------------------------
 
 /// Where two states of the shop differ, such as the one read from SQL and the one folded from the journal.
-/// When holds end is left out: a product read from SQL does not know it yet.
+/// When holds end is left out: a product read from SQL does not know it yet. What people have in hand is compared where
+/// both know it.
 pub fn diff(left: &Loaded, right: &Loaded) -> Vec<String> {
     let mut faults = Vec::new();
     if left.position != right.position {
@@ -285,7 +339,6 @@ fn diff_maps<K: Ord + Copy + fmt::Display, V>(
 }
 
 fn diff_product(left: &Product, right: &Product) -> Vec<String> {
-    let people = |product: &Product| -> BTreeMap<_, _> { product.people().collect() };
     let mut found = Vec::new();
     differ("details", &left.details, &right.details, &mut found);
     differ(
@@ -303,7 +356,10 @@ fn diff_product(left: &Product, right: &Product) -> Vec<String> {
     differ("window", &left.window, &right.window, &mut found);
     differ("stock", &left.stock, &right.stock, &mut found);
     differ("deleted", &left.deleted, &right.deleted, &mut found);
-    differ("in hand", &people(left), &people(right), &mut found);
+    if let (Some(left), Some(right)) = (left.people(), right.people()) {
+        let (left, right): (BTreeMap<_, _>, BTreeMap<_, _>) = (left.collect(), right.collect());
+        differ("in hand", &left, &right, &mut found);
+    }
     if left.waitlist() != right.waitlist() {
         found.push("the waitlist is another one in the second".to_owned());
     }

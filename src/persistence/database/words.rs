@@ -68,7 +68,7 @@ pub(super) enum Standing {
     /// Something may still happen to it by itself.
     Open,
     Settled,
-    /// Settled, and its units count against the limit of the buyer for good.
+    /// Settled, and its units are the buyer's for good.
     SettledInHand,
     /// Bought, and nothing happens to it unless somebody acts: ships it, or takes it back. Rows from before there was
     /// this standing say `Open`.

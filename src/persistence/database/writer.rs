@@ -2,8 +2,8 @@
 
 use super::attempts::PlacedAttempt;
 use super::follower::{FollowerConnection, FollowerTransaction};
-use super::{AuditRow, Database, Engine, Error, FollowerName, OrderRow};
-use super::{attempts, audit, engine_time, lines, orders, products, waitlist};
+use super::{AuditRow, Database, Engine, Error, FollowerName, Hand, OrderRow};
+use super::{attempts, audit, engine_time, in_hand, lines, orders, products, waitlist};
 use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::following::Bookmark;
 
@@ -21,6 +21,7 @@ struct Statements {
     lines: lines::Statements,
     attempts: attempts::Statements,
     waitlist: waitlist::Statements,
+    in_hand: in_hand::Statements,
     audit: audit::Statements,
 }
 
@@ -59,6 +60,7 @@ impl Statements {
             lines: lines::Statements::new(),
             attempts: attempts::Statements::new(engine),
             waitlist: waitlist::Statements::new(engine),
+            in_hand: in_hand::Statements::new(engine),
             audit: audit::Statements::new(),
         }
     }
@@ -110,6 +112,27 @@ impl WriteTransaction<'_> {
         self.statements
             .waitlist
             .insert_or_overwrite(&mut self.transaction, waiters)
+            .await
+    }
+
+    /// What these people have of these products, without those who have none.
+    pub(crate) async fn hands(
+        &mut self,
+        keys: &[(ProductId, BuyerId)],
+    ) -> Result<Vec<(ProductId, Hand)>, Error> {
+        in_hand::find(&mut self.transaction, keys).await
+    }
+
+    /// `emptied`: who had units and has none any more.
+    pub(crate) async fn write_hands(
+        &mut self,
+        emptied: &[(ProductId, BuyerId)],
+        hands: &[(ProductId, Hand)],
+    ) -> Result<(), Error> {
+        in_hand::delete(&mut self.transaction, emptied).await?;
+        self.statements
+            .in_hand
+            .insert_or_overwrite(&mut self.transaction, hands)
             .await
     }
 

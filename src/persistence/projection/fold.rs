@@ -3,12 +3,15 @@
 //! The events are folded by the domain's own `apply`, the code that replay runs, so that SQL and memory cannot disagree.
 //! Whatever happens to a row within a batch, it is written once.
 
-use super::waitlists::Waitlists;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::folded::{Changes, FoldedOrder, FoldedProduct};
 use crate::domain::{
-    AdminMark, Attempt, BuyerId, Event, IdMap, Order, OrderChange, OrderId, Posting, Product,
+    AdminMark, BuyerId, Event, IdMap, Order, OrderChange, OrderId, OrderPlaced, Posting, Product,
     ProductChange, ProductId, Timestamp, Waiter, WaitlistChange,
 };
-use crate::persistence::database::{AuditRow, OrderRow, PlacedAttempt};
+use crate::panics::said_by;
+use crate::persistence::database::{AuditRow, Hand, OrderRow, PlacedAttempt};
 use crate::persistence::journal::Position;
 
 /// An event that cannot have happened to these rows: SQL and the journal do not belong together.
@@ -29,15 +32,8 @@ pub enum Disagreement {
         product: ProductId,
         buyer: BuyerId,
     },
-    #[error(
-        "record {position} takes {units} units of product {product} from where SQL has fewer: {posting:?}"
-    )]
-    MissingUnits {
-        position: Position,
-        product: ProductId,
-        units: u64,
-        posting: Posting,
-    },
+    #[error("record {position} breaks the rules if SQL is right: {rule}")]
+    Impossible { position: Position, rule: String },
 }
 
 /// The ids of rows that must be known before a batch can be folded.
@@ -51,20 +47,21 @@ pub(super) struct Needs {
     pub(super) emptied: Vec<ProductId>,
 }
 
+/// Rows as SQL has them.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) products: Vec<Product>,
+    pub(super) orders: Vec<OrderRow>,
+    pub(super) waiters: Vec<(ProductId, Waiter)>,
+    pub(super) hands: Vec<(ProductId, Hand)>,
+}
+
 /// The rows that a batch touches.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
-    products: IdMap<ProductId, Product>,
+    products: IdMap<ProductId, FoldedProduct>,
     orders: IdMap<OrderId, FoldedOrder>,
-    waitlists: Waitlists,
     audit: Vec<AuditRow>,
-}
-
-#[derive(Debug)]
-struct FoldedOrder {
-    row: OrderRow,
-    /// What SQL has; `None`: not even the order.
-    stored: Option<Vec<Attempt>>,
 }
 
 impl Needs {
@@ -96,6 +93,7 @@ impl Needs {
                 Event::WaitlistChanged {
                     product, change, ..
                 } => {
+                    products.entry(*product).or_insert(true);
                     people.extend(change.buyers().map(|buyer| (buyer, true)));
                     if *change == WaitlistChange::Ended {
                         emptied.insert(*product, true);
@@ -113,6 +111,28 @@ impl Needs {
             emptied: wanted(emptied),
         }
     }
+
+    /// Of whom it must be known what they have of which product. `orders` are those that the batch changes.
+    pub(super) fn hands(
+        batch: &[(Position, Event)],
+        orders: &[OrderRow],
+    ) -> Vec<(ProductId, BuyerId)> {
+        let stored = orders.iter().map(|row| (row.order.id, row.order.buyer));
+        let mut owners: IdMap<OrderId, BuyerId> = stored.collect();
+        let mut hands = Vec::new();
+        for (_, event) in batch {
+            if let Event::OrderPlaced(placed) = event {
+                owners.insert(placed.order, placed.buyer);
+            }
+            event.for_each_handover(
+                |order| owners.get(&order).copied(),
+                |buyer, _, posting| hands.push((posting.product, buyer)),
+            );
+        }
+        hands.sort_unstable();
+        hands.dedup();
+        hands
+    }
 }
 
 fn wanted<K: Copy + Ord>(ids: IdMap<K, bool>) -> Vec<K> {
@@ -126,46 +146,90 @@ fn wanted<K: Copy + Ord>(ids: IdMap<K, bool>) -> Vec<K> {
 }
 
 impl Fold {
-    pub(super) fn of(
-        products: Vec<Product>,
-        orders: Vec<OrderRow>,
-        waiters: Vec<(ProductId, Waiter)>,
-    ) -> Self {
-        let products = products.into_iter().map(|product| (product.id, product));
-        let orders = orders.into_iter().map(|row| {
-            let stored = Some(row.order.attempts.clone());
-            (row.order.id, FoldedOrder { row, stored })
+    pub(super) fn of(stored: Stored) -> Self {
+        let mut waiters = by_product(stored.waiters);
+        let mut hands = by_product(stored.hands);
+        let products = stored.products.into_iter().map(|product| {
+            let id = product.id;
+            let waiters = waiters.remove(&id).unwrap_or_default();
+            let hands = hands.remove(&id).unwrap_or_default();
+            (id, FoldedProduct::stored(product, waiters, hands))
         });
+        let orders = stored.orders.into_iter();
         Self {
             products: products.collect(),
-            orders: orders.collect(),
-            waitlists: Waitlists::of(waiters),
+            orders: orders
+                .map(|row| (row.order.id, FoldedOrder::stored(row)))
+                .collect(),
             audit: Vec::new(),
         }
     }
 
     pub(super) fn apply(&mut self, position: Position, event: &Event) -> Result<(), Disagreement> {
+        // The domain takes what has happened for possible, and says so.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.apply_possible(position, event)));
+        applied.unwrap_or_else(|panic| {
+            Err(Disagreement::Impossible {
+                position,
+                rule: said_by(panic.as_ref()),
+            })
+        })
+    }
+
+    fn apply_possible(&mut self, position: Position, event: &Event) -> Result<(), Disagreement> {
         match event {
-            Event::OrderPlaced(placed) => {
-                let row = OrderRow::of(Order::new(position.get(), placed));
-                let folded = FoldedOrder { row, stored: None };
-                self.orders.insert(placed.order, folded);
-            }
+            Event::OrderPlaced(placed) => self.place(position, placed),
             Event::OrderChanged {
                 order,
                 at,
                 mark,
                 change,
-                ..
-            } => self.change_order(position, *order, *at, *mark, change)?,
-            Event::ProductChanged { product, .. } => self.begin_product(*product, event),
-            Event::WaitlistChanged { .. } => {}
+                postings,
+            } => {
+                let buyer = self.change_order(position, *order, *at, *mark, change)?;
+                self.post(position, postings, Some(buyer))
+            }
+            Event::ProductChanged {
+                product,
+                at,
+                mark,
+                change,
+                postings,
+            } => {
+                self.begin_product(*product, *at, change);
+                self.post(position, postings, None)?;
+                self.product(position, *product)?.product.apply(change);
+                self.audit
+                    .push(AuditRow::of_product(position, *at, *mark, *product, change));
+                Ok(())
+            }
+            Event::WaitlistChanged {
+                product,
+                at,
+                change,
+                postings,
+            } => self
+                .product(position, *product)?
+                .change_waitlist(position, *at, change, postings),
         }
-        self.waitlists.apply(position, event)?;
-        self.post_all(position, event)?;
-        self.change_product(position, event)
     }
 
+    fn place(&mut self, position: Position, placed: &OrderPlaced) -> Result<(), Disagreement> {
+        for line in &placed.lines {
+            let postings: Vec<Posting> = placed.postings(line).collect();
+            self.post(position, &postings, Some(placed.buyer))?;
+        }
+        for taken in &placed.offers {
+            let folded = self.product(position, taken.product)?;
+            folded.check_waits(position, placed.buyer)?;
+            folded.product.take_offer(placed.buyer, taken.units);
+        }
+        let order = Order::new(position.get(), placed);
+        self.orders.insert(placed.order, FoldedOrder::new(order));
+        Ok(())
+    }
+
+    /// Gives whose order it is.
     fn change_order(
         &mut self,
         position: Position,
@@ -173,7 +237,7 @@ impl Fold {
         at: Timestamp,
         mark: Option<AdminMark>,
         change: &OrderChange,
-    ) -> Result<(), Disagreement> {
+    ) -> Result<BuyerId, Disagreement> {
         let Some(folded) = self.orders.get_mut(&order) else {
             return Err(Disagreement::NoSuchOrder { position, order });
         };
@@ -185,65 +249,30 @@ impl Fold {
                 position, at, mark, before, order, change,
             ));
         }
-        Ok(())
+        Ok(order.buyer)
     }
 
-    fn begin_product(&mut self, id: ProductId, event: &Event) {
-        let Event::ProductChanged {
-            at,
-            change:
-                ProductChange::Registered {
-                    details,
-                    restock_to,
-                },
-            ..
-        } = event
-        else {
-            return;
-        };
-        let product = Product::new(id, details.clone(), *restock_to, *at);
-        self.products.insert(id, product);
-    }
-
-    /// What people have in hand is not kept here: that can be worked out from their orders.
-    fn post_all(&mut self, position: Position, event: &Event) -> Result<(), Disagreement> {
-        let mut posted = Ok(());
-        event.for_each_posting(|posting| {
-            if posted.is_ok() {
-                posted = self.post(position, posting);
-            }
-        });
-        posted
-    }
-
-    fn post(&mut self, position: Position, posting: &Posting) -> Result<(), Disagreement> {
-        let product = self.product(position, posting.product)?;
-        if product.stock.units(posting.from) < posting.units {
-            return Err(Disagreement::MissingUnits {
-                position,
-                product: posting.product,
-                units: posting.units,
-                posting: *posting,
-            });
+    fn begin_product(&mut self, id: ProductId, at: Timestamp, change: &ProductChange) {
+        if let ProductChange::Registered {
+            details,
+            restock_to,
+        } = change
+        {
+            let product = Product::new(id, details.clone(), *restock_to, at);
+            self.products.insert(id, FoldedProduct::new(product));
         }
-        product.post(posting, None);
-        Ok(())
     }
 
-    fn change_product(&mut self, position: Position, event: &Event) -> Result<(), Disagreement> {
-        let Event::ProductChanged {
-            product,
-            at,
-            mark,
-            change,
-            ..
-        } = event
-        else {
-            return Ok(());
-        };
-        self.product(position, *product)?.apply(change);
-        self.audit
-            .push(AuditRow::of_product(position, *at, *mark, *product, change));
+    fn post(
+        &mut self,
+        position: Position,
+        postings: &[Posting],
+        buyer: Option<BuyerId>,
+    ) -> Result<(), Disagreement> {
+        for posting in postings {
+            let folded = self.product(position, posting.product)?;
+            folded.product.post(posting, buyer);
+        }
         Ok(())
     }
 
@@ -251,7 +280,7 @@ impl Fold {
         &mut self,
         position: Position,
         product: ProductId,
-    ) -> Result<&mut Product, Disagreement> {
+    ) -> Result<&mut FoldedProduct, Disagreement> {
         self.products
             .get_mut(&product)
             .ok_or(Disagreement::NoSuchProduct { position, product })
@@ -260,18 +289,19 @@ impl Fold {
     // -- what is to be written -----------------------------------------------------------------------------------
 
     pub(super) fn products(&self) -> Vec<&Product> {
-        let mut products: Vec<&Product> = self.products.values().collect();
+        let folded = self.products.values();
+        let mut products: Vec<&Product> = folded.map(|folded| &folded.product).collect();
         products.sort_unstable_by_key(|product| product.id);
         products
     }
 
     /// Orders that SQL does not have yet, in the order in which they were placed.
     pub(super) fn new_orders(&self) -> Vec<&OrderRow> {
-        self.rows(|folded| folded.stored.is_none())
+        self.rows(FoldedOrder::is_new)
     }
 
     pub(super) fn changed_orders(&self) -> Vec<&OrderRow> {
-        self.rows(|folded| folded.stored.is_some())
+        self.rows(|folded| !folded.is_new())
     }
 
     fn rows(&self, wanted: impl Fn(&FoldedOrder) -> bool) -> Vec<&OrderRow> {
@@ -292,8 +322,26 @@ impl Fold {
         changed
     }
 
-    pub(super) fn waitlist(&self) -> super::waitlists::Rows {
-        self.waitlists.rows()
+    pub(super) fn waiters(&self) -> Changes<u64, (ProductId, Waiter)> {
+        let mut changes = Changes::default();
+        for folded in self.products.values() {
+            folded.add_waiters(&mut changes);
+        }
+        changes.gone.sort_unstable();
+        changes
+            .kept
+            .sort_unstable_by_key(|(_, waiter)| waiter.sequence);
+        changes
+    }
+
+    pub(super) fn hands(&self) -> Changes<(ProductId, BuyerId), (ProductId, Hand)> {
+        let mut changes = Changes::default();
+        for folded in self.products.values() {
+            folded.add_hands(&mut changes);
+        }
+        changes.gone.sort_unstable();
+        changes.kept.sort_unstable();
+        changes
     }
 
     pub(super) fn audit(&self) -> &[AuditRow] {
@@ -301,18 +349,10 @@ impl Fold {
     }
 }
 
-impl FoldedOrder {
-    fn attempts(&self) -> impl Iterator<Item = PlacedAttempt<'_>> {
-        let order = &self.row.order;
-        let stored = self.stored.as_deref().unwrap_or_default();
-        let stored = stored.iter().map(Some).chain(std::iter::repeat(None));
-        (0..)
-            .zip(order.attempts.iter().zip(stored))
-            .filter(|(_, (attempt, stored))| Some(*attempt) != *stored)
-            .map(|(ordinal, (attempt, _))| PlacedAttempt {
-                sequence: order.sequence,
-                ordinal,
-                attempt,
-            })
+fn by_product<T>(rows: Vec<(ProductId, T)>) -> IdMap<ProductId, Vec<T>> {
+    let mut by_product: IdMap<ProductId, Vec<T>> = IdMap::default();
+    for (product, row) in rows {
+        by_product.entry(product).or_default().push(row);
     }
+    by_product
 }

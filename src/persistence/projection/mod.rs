@@ -3,14 +3,14 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `fold.rs` | what a batch of events makes of the rows it touches; pure |
-//! | `waitlists.rs` | what it makes of those who wait; pure |
+//! | `folded.rs` | a row before the batch and after it; pure |
 //! | `projector.rs` | one batch, one transaction |
 //! | `runner.rs` | which pace it follows at, and what to do after a failure |
 
 mod fold;
+mod folded;
 mod projector;
 mod runner;
-mod waitlists;
 
 pub use fold::Disagreement;
 pub use projector::ProjectError;

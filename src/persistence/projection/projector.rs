@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::fold::{Disagreement, Fold, Needs};
+use super::fold::{Disagreement, Fold, Needs, Stored};
 use crate::domain::{Event, Timestamp};
 use crate::persistence::database::{Database, Error, Writer};
 use crate::persistence::following::{Batch, Bookmark};
@@ -122,10 +122,13 @@ impl Projector {
         let moved = self.moved();
         let mut transaction = self.0.begin_at(end).await?.ok_or(moved)?;
         transaction.note_stamp(last_stamp_of(batch)).await?;
-        let products = transaction.products(&needs.products).await?;
         let orders = transaction.orders(&needs.orders).await?;
-        let waiters = transaction.waiters(&needs.people, &needs.emptied).await?;
-        let mut fold = Fold::of(products, orders, waiters);
+        let mut fold = Fold::of(Stored {
+            products: transaction.products(&needs.products).await?,
+            waiters: transaction.waiters(&needs.people, &needs.emptied).await?,
+            hands: transaction.hands(&Needs::hands(batch, &orders)).await?,
+            orders,
+        });
         for (position, event) in batch {
             fold.apply(*position, event)?;
         }
@@ -133,10 +136,12 @@ impl Projector {
         transaction.insert_orders(&fold.new_orders()).await?;
         transaction.overwrite_orders(&fold.changed_orders()).await?;
         transaction.write_attempts(&fold.attempts()).await?;
-        let waitlist = fold.waitlist();
+        let waiters = fold.waiters();
         transaction
-            .write_waitlist(waitlist.gone(), waitlist.waiters())
+            .write_waitlist(&waiters.gone, &waiters.kept)
             .await?;
+        let hands = fold.hands();
+        transaction.write_hands(&hands.gone, &hands.kept).await?;
         transaction.insert_audit(fold.audit()).await?;
         Ok(transaction.commit().await?)
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::shop::{Dice, Shop};
 use super::store::{Store, on_each_engine, run};
-use crate::domain::{Event, OrderId, ProductId, Timestamp};
-use crate::persistence::database::{Loaded, Part, diff, verify_books};
+use crate::domain::{Event, Timestamp};
+use crate::persistence::database::{Loaded, diff, verify_books};
 use crate::persistence::journal::Position;
 use crate::persistence::projection::{ProjectError, Projector};
 
@@ -30,8 +30,7 @@ async fn open(store: &Store) -> Projector {
 }
 
 async fn load(store: &Store) -> Loaded {
-    let loaded = store.database.load_live(Timestamp::ZERO).await;
-    loaded.expect("a load")
+    store.database.load_all().await.expect("a load")
 }
 
 async fn check_books(store: &Store) {
@@ -226,46 +225,4 @@ fn a_crash_leaves_the_rows_of_the_position() {
         assert!(crashes > 0, "no crash fired");
         check_books(store).await;
     });
-}
-
-#[test]
-fn a_part_of_the_shop_is_loaded_alone() {
-    on_each_engine(async |store| {
-        let shop = Shop::after(13, 2_000);
-        open(store)
-            .await
-            .apply_events(&shop.batch())
-            .await
-            .expect("a batch");
-        let all = shop.live(Timestamp::ZERO);
-
-        let products: Vec<ProductId> = shop.products.keys().copied().take(2).collect();
-        let mut expected = all.clone();
-        expected.products.retain(|it| products.contains(&it.id));
-        expected
-            .orders
-            .retain(|it| it.lines.iter().any(|line| products.contains(&line.product)));
-        check_part(store, Part::Products(products), &expected).await;
-
-        let shards = vec![3, 7];
-        let mut expected = all.clone();
-        expected.products.clear();
-        expected
-            .orders
-            .retain(|it| shards.contains(&OrderId::shard_byte(it.id)));
-        assert!(!expected.orders.is_empty());
-        check_part(store, Part::Shards(shards), &expected).await;
-
-        let nothing = Loaded {
-            position: all.position,
-            ..Loaded::default()
-        };
-        check_part(store, Part::Products(Vec::new()), &nothing).await;
-        check_part(store, Part::Shards(Vec::new()), &nothing).await;
-    });
-}
-
-async fn check_part(store: &Store, part: Part, expected: &Loaded) {
-    let loaded = store.database.load_where(part, Timestamp::ZERO).await;
-    assert_eq!(diff(&loaded.expect("a load"), expected), NO_FAULTS);
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod bench;
 mod books;
 mod histories;
+mod in_hand;
 mod journeys;
 mod mail_outbox;
 mod migrating;

@@ -66,7 +66,7 @@ async fn wait_until_away(projection: &Projection) {
 }
 
 async fn check_equal(database: &Database, shop: &Shop) {
-    let loaded = database.load_live(Timestamp::ZERO).await.expect("a load");
+    let loaded = database.load_all().await.expect("a load");
     assert_eq!(
         diff(&loaded, &shop.live(Timestamp::ZERO)),
         Vec::<String>::new()

@@ -8,13 +8,14 @@ use crate::persistence::database::{Database, Options};
 pub(super) const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
 
 /// The tables that follow the journal, by the projection and the notices; the bookmarks last.
-const FOLLOWING: [&str; 8] = [
+const FOLLOWING: [&str; 9] = [
     "products",
     "orders",
     "order_lines",
     "payment_attempts",
     "audit_entries",
     "waitlist",
+    "in_hand",
     "order_outbox",
     "followers",
 ];

@@ -52,6 +52,7 @@ impl Cell {
     pub(crate) fn mend(&mut self, mut rebuilt: Self, broken: &Broken) {
         for product in &broken.products {
             self.broken_products.remove(product);
+            self.take_over_people(*product, &mut rebuilt);
             match rebuilt.products.remove(product) {
                 Some(actor) => self.products.insert(*product, actor),
                 None => self.products.remove(product),

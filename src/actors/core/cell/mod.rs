@@ -9,6 +9,7 @@ mod change;
 mod crashed;
 mod deliver;
 mod memory;
+mod people;
 mod place;
 mod settle;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub(crate) struct Cell {
     orders: OrderActors,
     /// When something happens on the waitlist of a product by itself.
     waitlists_due: BTreeSet<(Timestamp, ProductId)>,
+    people_elsewhere: people::PeopleElsewhere,
     /// On which waitlists a person is.
     waits_for: IdMap<BuyerId, SmallVec<[ProductId; 1]>>,
     /// Requests that wait for the first answer to an attempt to pay.
@@ -106,6 +108,7 @@ impl Cell {
             products: IdMap::default(),
             orders: OrderActors::new(),
             waitlists_due: BTreeSet::new(),
+            people_elsewhere: people::PeopleElsewhere::default(),
             waits_for: IdMap::default(),
             waiting_for_payment: IdMap::default(),
             waiting_for_refund: IdMap::default(),
@@ -343,6 +346,7 @@ impl Cell {
                 postings,
             } => self.apply_to_waitlist(sequence, *product, *at, change, postings),
         }
+        self.note_handovers(sequence, event);
     }
 
     fn apply_to_product(

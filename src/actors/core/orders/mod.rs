@@ -143,6 +143,10 @@ impl OrderActor {
         self.find(id).map(|handle| self.order(handle))
     }
 
+    pub(crate) fn buyer(&self, id: OrderId) -> Option<BuyerId> {
+        self.find(id).map(|handle| self.buyer_of(handle))
+    }
+
     /// None if there is no such order.
     pub(crate) fn lines(&self, id: OrderId) -> Lines {
         let handle = self.find(id);
@@ -397,8 +401,11 @@ impl OrderActor {
     // -- looking -------------------------------------------------------------------------------------------------
 
     fn order(&self, handle: Handle) -> Order {
-        let buyer = self.people.id(self.records.get(handle).person);
-        self.records.order(handle, buyer)
+        self.records.order(handle, self.buyer_of(handle))
+    }
+
+    fn buyer_of(&self, handle: Handle) -> BuyerId {
+        self.people.id(self.records.get(handle).person)
     }
 
     fn sequence(&self, handle: Handle) -> u64 {

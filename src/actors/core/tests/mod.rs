@@ -5,6 +5,7 @@ mod closing;
 mod crashing;
 mod day;
 mod leaving;
+mod people;
 mod recalling;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ enum Step {
     Append,
     Publish,
     Perform,
+    Fail,
     Answer,
 }
 
@@ -102,6 +104,10 @@ impl Outlet for Left {
     fn perform(&mut self, effects: &mut Vec<Effect>) {
         self.steps.lock().push(Step::Perform);
         self.effects.append(effects);
+    }
+
+    fn fail(&mut self) {
+        self.steps.lock().push(Step::Fail);
     }
 
     fn answer(&mut self, answers: &mut Vec<(ReplyTo, Answer)>) {
@@ -198,7 +204,8 @@ impl Stage {
             now: self.now,
             projected: self.projected,
             projected_durably: self.projected,
-            followed: self.projected,
+            // Tests read the journal from its beginning.
+            followed: Position::ZERO,
         }
     }
 

@@ -1,9 +1,9 @@
 //! Orders that have left memory come back, and the same rules decide about them.
 
-use super::super::recall::StoredOrders;
+use super::super::recall::{Stored, Wanted};
 use super::super::replay::{LiveState, ReplayError, replay};
 use super::*;
-use crate::domain::{AttemptState, OrderState, RefundState, Timestamp};
+use crate::domain::{AttemptState, IdMap, OrderState, RefundState, Timestamp};
 
 /// A cancelled order whose attempt was declined, as SQL keeps it after it has left memory.
 fn forgotten(stage: &mut Stage) -> (Order, AttemptId) {
@@ -20,10 +20,18 @@ fn forgotten(stage: &mut Stage) -> (Order, AttemptId) {
     (order, attempt)
 }
 
-fn stored(stage: &Stage, orders: &[&Order]) -> StoredOrders {
-    StoredOrders {
+fn stored(stage: &Stage, orders: &[&Order]) -> Stored {
+    Stored {
         position: stage.core.position(),
         orders: orders.iter().map(|order| (*order).clone()).collect(),
+        people: IdMap::default(),
+    }
+}
+
+fn wanted(order: &Order) -> Wanted {
+    Wanted {
+        orders: vec![order.id],
+        people: Vec::new(),
     }
 }
 
@@ -33,7 +41,7 @@ fn an_order_that_has_left_memory_is_read_as_if_it_had_not() {
     let (order, _) = forgotten(&mut stage);
     let (first, again) = (stage.send(read(&order)), stage.send(read(&order)));
     assert!(stage.answer_to(first).is_none());
-    assert_eq!(stage.core.next_recall(), Some(vec![order.id]));
+    assert_eq!(stage.core.next_recall(), Some(wanted(&order)));
     assert_eq!(stage.core.next_recall(), None, "asked once");
     let found = stored(&stage, &[&order]);
     stage.core.recalled(Some(found), &mut stage.left);
@@ -57,7 +65,7 @@ fn money_for_an_order_that_has_left_memory_goes_back() {
         outcome: PaymentOutcome::Captured,
         amount: None,
     });
-    assert_eq!(stage.core.next_recall(), Some(vec![order.id]));
+    assert_eq!(stage.core.next_recall(), Some(wanted(&order)));
     let found = stored(&stage, &[&order]);
     stage.core.recalled(Some(found), &mut stage.left);
     stage.wait(Span::ZERO);
@@ -84,7 +92,7 @@ fn an_order_that_nobody_placed_is_not_found() {
         ..order
     };
     let asked = stage.send(read(&unknown));
-    assert_eq!(stage.core.next_recall(), Some(vec![unknown.id]));
+    assert_eq!(stage.core.next_recall(), Some(wanted(&unknown)));
     let nothing = stored(&stage, &[]);
     stage.core.recalled(Some(nothing), &mut stage.left);
     stage.wait(Span::ZERO);
@@ -100,13 +108,13 @@ fn an_order_that_nobody_placed_is_not_found() {
 fn a_database_that_is_away_or_older_is_named_and_gives_back_nothing() {
     let mut stage = Stage::new(PersonLimits::NONE);
     let (order, _) = forgotten(&mut stage);
-    let older = StoredOrders {
+    let older = Stored {
         position: Position::new(3),
-        orders: vec![order.clone()],
+        ..stored(&stage, &[&order])
     };
     for answered in [None, Some(older)] {
         let asked = stage.send(read(&order));
-        assert_eq!(stage.core.next_recall(), Some(vec![order.id]));
+        assert_eq!(stage.core.next_recall(), Some(wanted(&order)));
         stage.core.recalled(answered, &mut stage.left);
         let answer = stage.answer_to(asked).expect("an answer");
         assert_eq!(order_in(answer), Err(Refusal::OrdersUnavailable));
@@ -131,7 +139,7 @@ fn only_so_many_wait_for_orders_from_sql() {
     let answers: Vec<_> = stage.left.answers.drain(..).map(|it| it.1).collect();
     assert!(matches!(answers[..], [Err(Refusal::RecallsBusy)]));
     let asked = stage.core.next_recall().expect("something to ask for");
-    assert_eq!(asked.len(), 256);
+    assert_eq!(asked.orders.len(), 256);
 }
 
 #[test]
@@ -189,11 +197,11 @@ fn a_replay_brings_back_what_the_journal_speaks_of() {
             orders: Vec::new(),
         };
         let mut reader = stage.core.reader(base).expect("a reader");
-        let mut ask = |wanted: Vec<OrderId>| {
-            assert_eq!(wanted, [order.id]);
-            Ok(StoredOrders {
+        let mut ask = |asked: Wanted| {
+            assert_eq!(asked, wanted(&order));
+            Ok(Stored {
                 position,
-                orders: vec![order.clone()],
+                ..stored(&stage, &[&order])
             })
         };
         let end = stage.core.position();

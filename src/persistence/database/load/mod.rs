@@ -1,18 +1,22 @@
-//! Reading back what the engine had in memory: every product, and every order to which something happens by itself.
+//! Reading back what the engine had in memory: every product, every order to which something happens by itself, and what
+//! people have in hand where a limit counts it.
 //!
-//! Position and rows come from one snapshot. `scan.rs` reads the orders, `people.rs` finds out who has what in hand.
+//! Position and rows come from one snapshot. `scan.rs` reads the orders.
+//!
+//! Deliberately absent: any walk over what is finished. However many orders there ever were, a start reads those that are
+//! not over, those of the last days, and the people of sales that go on.
 
-mod people;
 mod scan;
 
 use futures_util::FutureExt;
 use sqlx::{AnyConnection, Connection};
 
-use self::people::{People, people};
 use self::scan::Scan;
 use super::words::Standing;
-use super::{Database, Engine, Error, engine_time, position, products, waitlist};
-use crate::domain::{IdMap, Order, Product, ProductId, Timestamp, Waiter};
+use super::{
+    Database, Engine, Error, engine_time, in_hand, orders, pages, position, products, waitlist,
+};
+use crate::domain::{IdMap, InHand, Order, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::journal::Position;
 
 /// The state of the shop after the record at `position`.
@@ -21,31 +25,78 @@ pub struct Loaded {
     pub position: Position,
     /// The last stamp of the records up to there. Zero: not known.
     pub last_stamp: Timestamp,
-    /// With what each person has in hand, but without when their holds end.
+    /// Without when their holds end, and with what people have in hand where that was to be read.
     pub products: Vec<Product>,
     pub orders: Vec<Order>,
 }
 
-/// Which part of the shop to read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
-    All,
-    /// These products, and the orders that have one of them: what a product actor is made from.
-    Products(Vec<ProductId>),
-    /// The orders of the buyers with these shard bytes, and no products: what an order actor is made from.
-    Shards(Vec<u8>),
+/// What was asked for by name, as of the record at `position`.
+#[derive(Debug)]
+pub struct Recalled {
+    pub position: Position,
+    pub orders: Vec<Order>,
+    pub people: IdMap<ProductId, InHand>,
 }
 
 impl Database {
-    /// All products, and the orders that are not at rest or were placed since `keep_since`.
+    /// All products, and the orders that are not at rest or were placed since `keep_since`. What people have in hand is
+    /// read where a limit counts it in a sale that was not over by then.
     pub async fn load_live(&self, keep_since: Timestamp) -> Result<Loaded, Error> {
-        self.load_where(Part::All, keep_since).await
+        let wants_people = move |product: &Product| product.counts_people(keep_since);
+        self.load(wants_people, keep_since).await
     }
 
-    pub async fn load_where(&self, part: Part, keep_since: Timestamp) -> Result<Loaded, Error> {
+    /// Everything, to compare it.
+    pub async fn load_all(&self) -> Result<Loaded, Error> {
+        self.load(|_| true, Timestamp::ZERO).await
+    }
+
+    /// Orders, and what everybody has in hand of products. What is not there does not exist.
+    pub async fn recall(
+        &self,
+        ids: Vec<OrderId>,
+        products: Vec<ProductId>,
+    ) -> Result<Recalled, Error> {
         let engine = self.engine();
         self.read(move |connection| {
-            async move { load(connection, engine, &part, keep_since).await }.boxed()
+            async move {
+                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let position = position::read(&mut snapshot).await?;
+                let rows = orders::find(&mut snapshot, &ids).await?;
+                let orders = rows.into_iter().map(|row| row.order).collect();
+                let orders = pages::add_parts(&mut snapshot, orders).await?;
+                let people = in_hand::of(&mut snapshot, &products).await?;
+                snapshot.rollback().await?;
+                Ok(Recalled {
+                    position,
+                    orders,
+                    people,
+                })
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn load(
+        &self,
+        wants_people: impl Fn(&Product) -> bool + Send + 'static,
+        keep_since: Timestamp,
+    ) -> Result<Loaded, Error> {
+        let engine = self.engine();
+        self.read(move |connection| {
+            async move {
+                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let loaded = Loaded {
+                    position: position::read(&mut snapshot).await?,
+                    last_stamp: engine_time::read(&mut snapshot).await?,
+                    products: load_products(&mut snapshot, wants_people).await?,
+                    orders: load_orders(&mut snapshot, engine, keep_since).await?,
+                };
+                snapshot.rollback().await?;
+                Ok(loaded)
+            }
+            .boxed()
         })
         .await
     }
@@ -65,68 +116,50 @@ pub(super) async fn begin_snapshot(
     Ok(connection.begin_with(engine.begin_snapshot()).await?)
 }
 
-async fn load(
+async fn load_orders(
     connection: &mut AnyConnection,
     engine: Engine,
-    part: &Part,
     keep_since: Timestamp,
-) -> Result<Loaded, Error> {
-    let mut snapshot = begin_snapshot(connection, engine).await?;
-    let position = position::read(&mut snapshot).await?;
-    let last_stamp = engine_time::read(&mut snapshot).await?;
-    let mut live = Scan::new(engine, part, Standing::Open, Timestamp::ZERO)
-        .orders(&mut snapshot)
-        .await?;
-    let people = people(&mut snapshot, part, &live).await?;
-    let products = products_of(&mut snapshot, part, people).await?;
-    for standing in [
-        Standing::Settled,
-        Standing::SettledInHand,
-        Standing::Resting,
+) -> Result<Vec<Order>, Error> {
+    let mut orders = Vec::new();
+    for (standing, since) in [
+        (Standing::Open, Timestamp::ZERO),
+        (Standing::Settled, keep_since),
+        (Standing::SettledInHand, keep_since),
+        (Standing::Resting, keep_since),
     ] {
-        let scan = Scan::new(engine, part, standing, keep_since);
-        live.append(&mut scan.orders(&mut snapshot).await?);
+        let scan = Scan::new(engine, standing, since);
+        orders.append(&mut scan.orders(connection).await?);
     }
-    snapshot.rollback().await?;
-    Ok(Loaded {
-        position,
-        last_stamp,
-        products,
-        orders: live,
-    })
+    Ok(orders)
 }
 
-async fn products_of(
+async fn load_products(
     connection: &mut AnyConnection,
-    part: &Part,
-    mut people: People,
+    wants_people: impl Fn(&Product) -> bool,
 ) -> Result<Vec<Product>, Error> {
-    let products = match part {
-        Part::All => products::all(connection).await?,
-        Part::Products(ids) => products::find(connection, ids).await?,
-        Part::Shards(_) => Vec::new(),
-    };
-    let mut waiters = waiters_of(connection, part).await?;
-    let restored = products.into_iter().map(|product| {
-        let people = people.remove(&product.id).unwrap_or_default();
-        let waiters = waiters.remove(&product.id).unwrap_or_default();
-        product.restore(people, waiters)
-    });
-    Ok(restored.collect())
-}
-
-async fn waiters_of(
-    connection: &mut AnyConnection,
-    part: &Part,
-) -> Result<IdMap<ProductId, Vec<Waiter>>, Error> {
-    let rows = match part {
-        Part::All => waitlist::all(connection).await?,
-        Part::Products(ids) => waitlist::find_of(connection, ids).await?,
-        Part::Shards(_) => Vec::new(),
-    };
     let mut waiters: IdMap<ProductId, Vec<Waiter>> = IdMap::default();
-    for (product, waiter) in rows {
+    for (product, waiter) in waitlist::all(connection).await? {
         waiters.entry(product).or_default().push(waiter);
     }
-    Ok(waiters)
+    let mut products: Vec<Product> = products::all(connection)
+        .await?
+        .into_iter()
+        .map(|product| {
+            let waiters = waiters.remove(&product.id).unwrap_or_default();
+            product.restore(waiters)
+        })
+        .collect();
+    // Where nobody has anything it is known already who has how much.
+    let with_people = products.iter_mut().filter(|it| it.stock.in_hand() > 0);
+    let (wanted, others): (Vec<_>, Vec<_>) = with_people.partition(|it| wants_people(it));
+    let ids: Vec<ProductId> = wanted.iter().map(|product| product.id).collect();
+    let mut people = in_hand::of(connection, &ids).await?;
+    for product in wanted {
+        product.recall_people(people.remove(&product.id).unwrap_or_default());
+    }
+    for product in others {
+        product.forget_people();
+    }
+    Ok(products)
 }

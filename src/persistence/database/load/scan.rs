@@ -8,7 +8,6 @@ use futures_util::TryStreamExt;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::Part;
 use crate::domain::{
     AddressId, BuyerId, Currency, Fingerprint, KeyHash, Line, Lines, Money, Order, OrderId,
     ProductId, Quantity, Timestamp,
@@ -17,19 +16,22 @@ use crate::persistence::database::columns::Columns;
 use crate::persistence::database::words::{self, Standing};
 use crate::persistence::database::{Engine, Error, attempts, orders};
 
-/// Which orders: the same ones in the same order, whatever is read of them.
+/// The same orders in the same order, whatever is read of them.
+const CONDITIONS_AND_ORDER: &str = "o.standing = ?
+               AND o.placed_at >= ?
+             ORDER BY o.placed_at, o.sequence";
+
+/// Which orders: those that stand so, and were placed since.
 pub(super) struct Scan {
     engine: Engine,
-    condition: String,
     standing: Standing,
     since: Timestamp,
 }
 
 impl Scan {
-    pub(super) fn new(engine: Engine, part: &Part, standing: Standing, since: Timestamp) -> Self {
+    pub(super) fn new(engine: Engine, standing: Standing, since: Timestamp) -> Self {
         Self {
             engine,
-            condition: condition(part),
             standing,
             since,
         }
@@ -56,8 +58,7 @@ impl Scan {
                               o.state, l.ordinal, l.quantity, l.unit_amount, l.unit_currency)
              FROM orders o
              LEFT JOIN order_lines l ON l.sequence = o.sequence
-             WHERE {}",
-            self.conditions_and_order(),
+             WHERE {CONDITIONS_AND_ORDER}",
         );
         let mut gathering = Gathering::default();
         self.each(connection, statement, |row| gathering.add(row))
@@ -73,9 +74,8 @@ impl Scan {
         let statement = format!(
             "{}
              JOIN orders o ON o.sequence = a.sequence
-             WHERE {}, a.ordinal",
+             WHERE {CONDITIONS_AND_ORDER}, a.ordinal",
             attempts::select(),
-            self.conditions_and_order(),
         );
         let mut cursor = Cursor::over(orders);
         self.each(connection, statement, |row| {
@@ -95,9 +95,8 @@ impl Scan {
             "SELECT o.sequence, o.{}
              FROM orders o
              WHERE o.shipped_at IS NOT NULL
-               AND {}",
+               AND {CONDITIONS_AND_ORDER}",
             orders::AFTERMATH_COLUMNS.join(", o."),
-            self.conditions_and_order(),
         );
         let mut cursor = Cursor::over(orders);
         self.each(connection, statement, |row| {
@@ -108,16 +107,6 @@ impl Scan {
             Ok(())
         })
         .await
-    }
-
-    fn conditions_and_order(&self) -> String {
-        format!(
-            "o.standing = ?
-               AND o.placed_at >= ?
-               {}
-             ORDER BY o.placed_at, o.sequence",
-            self.condition
-        )
     }
 
     async fn each(
@@ -283,44 +272,4 @@ impl<'o> Cursor<'o> {
             what: "a part of an order",
         })
     }
-}
-
-/// What restricts the orders `o` to a part of the shop. Ids are numbers of ours, so they may stand in the text.
-fn condition(part: &Part) -> String {
-    match part {
-        Part::All => String::new(),
-        Part::Products(ids) => format!(
-            "AND EXISTS (
-                SELECT 1
-                FROM order_lines wanted
-                WHERE wanted.sequence = o.sequence
-                  AND wanted.product IN ({})
-            )",
-            literals(ids)
-        ),
-        Part::Shards(bytes) => {
-            let bytes: Vec<String> = bytes.iter().map(|byte| format!("'{byte:02X}'")).collect();
-            format!(
-                "AND HEX(SUBSTR(o.id, {}, 1)) IN ({})",
-                size_of::<OrderId>(),
-                or_none(bytes)
-            )
-        }
-    }
-}
-
-pub(super) fn literals(ids: &[ProductId]) -> String {
-    or_none(
-        ids.iter()
-            .map(|id| format!("X'{:032x}'", id.get()))
-            .collect(),
-    )
-}
-
-/// An empty list is a syntax error on MySQL; nothing equals NULL.
-fn or_none(literals: Vec<String>) -> String {
-    if literals.is_empty() {
-        return "NULL".to_owned();
-    }
-    literals.join(", ")
 }

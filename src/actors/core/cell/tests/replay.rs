@@ -59,7 +59,7 @@ fn waits_for(cell: &Cell) -> BTreeSet<(BuyerId, ProductId)> {
         .collect()
 }
 
-/// When holds end is not stored: a restart takes it from the orders, and what people have of offers from the waitlist.
+/// When holds end is not stored: a restart takes it from the orders.
 pub(in crate::actors::core) fn as_stored(product: &Product) -> Product {
     let Product {
         id,
@@ -73,14 +73,9 @@ pub(in crate::actors::core) fn as_stored(product: &Product) -> Product {
     stored.stock = product.stock;
     stored.deleted = product.deleted;
     let waiters: Vec<Waiter> = product.waitlist().waiters().copied().collect();
-    let offered = |buyer| {
-        let offer = product.waitlist().get(buyer).and_then(|it| it.offer);
-        offer.map_or(0, |offer| u64::from(offer.units.get()))
-    };
-    let people = product
-        .people()
-        .map(|(buyer, units)| (buyer, units - offered(buyer)));
-    stored.restore(people.filter(|(_, units)| *units > 0), waiters)
+    let mut stored = stored.restore(waiters);
+    stored.recall_people(product.people().expect("known").collect());
+    stored
 }
 
 pub(super) fn check(world: &mut World) {
@@ -185,7 +180,7 @@ fn without_a_last_stamp_a_start_takes_the_latest_that_is_there() {
         (vec![joined(at(7))], Timestamp::ZERO, at(7)),
         (vec![joined(at(7))], at(9), at(9)),
     ] {
-        let product = product.clone().restore([], waiters);
+        let product = product.clone().restore(waiters);
         let cell = Cell::restore(vec![product], vec![], last_stamp, super::limits(1));
         assert_eq!(cell.latest_stamp(), latest);
     }

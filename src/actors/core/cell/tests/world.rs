@@ -208,7 +208,7 @@ impl World {
                 recount.insert(buyer, self.model.in_hand(product.id, buyer));
             }
             recount.retain(|_, units| *units > 0);
-            let kept: BTreeMap<BuyerId, u64> = product.people().collect();
+            let kept: BTreeMap<BuyerId, u64> = product.people().expect("known").collect();
             assert_eq!(kept, recount, "who has how many of {}", product.id);
         }
     }

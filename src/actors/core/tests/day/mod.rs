@@ -219,6 +219,7 @@ const SITUATIONS: &[&str] = &[
     "memory is full",
     "orders leave memory",
     "payments are unavailable",
+    "people are recalled",
     "several products in one order",
     "the batch in flight was kept",
     "the disk fails in a start",

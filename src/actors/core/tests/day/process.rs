@@ -10,9 +10,10 @@ use super::world::World;
 use crate::actors::core::cell::{Broken, Cell};
 use crate::actors::core::machine::{Core, EngineFailure, Moment, Outlet};
 use crate::actors::core::message::{Answer, Command, Effect, Envelope, Refusal, ReplyTo};
+use crate::actors::core::recall::{Stored, Wanted};
 use crate::actors::core::replay::{ReplayError, replay};
 use crate::actors::core::turn::Turn;
-use crate::domain::{OrderId, Span, Timestamp};
+use crate::domain::{Span, Timestamp};
 use crate::persistence::journal::{
     Disk, FaultPlan, FileJournal, Journal, OpenError, Position, ReadError, Recovery, View,
 };
@@ -134,6 +135,8 @@ impl Outlet for SimOutlet<'_> {
         }
         self.left.effects.append(effects);
     }
+
+    fn fail(&mut self) {}
 
     fn answer(&mut self, answers: &mut Vec<(ReplyTo, Answer)>) {
         let situation = "a crash before answers leave";
@@ -420,7 +423,7 @@ impl World {
         self.plan_upkeep(now.plus(pause));
     }
 
-    // -- orders that have left memory ----------------------------------------------------------------------------
+    // -- what has left memory ----------------------------------------------------------------------------
 
     fn ask_for_recalled(&mut self) {
         let (life, now) = (self.life, self.now());
@@ -432,16 +435,12 @@ impl World {
         };
         let at = now.plus(self.random.sql.millis(1, 1_500));
         let is_read_at_once = self.random.sql.chance(50) && !self.sql.is_away(now);
-        let read = is_read_at_once.then(|| self.sql.orders(&wanted));
+        let read = is_read_at_once.then(|| self.sql.recall(&wanted));
         self.events
             .in_life(life, at, SimEvent::Recalled { wanted, read });
     }
 
-    pub(super) fn recalled(
-        &mut self,
-        wanted: &[OrderId],
-        read: Option<crate::actors::core::recall::StoredOrders>,
-    ) {
+    pub(super) fn recalled(&mut self, wanted: &Wanted, read: Option<Stored>) {
         let now = self.now();
         let World {
             process,
@@ -457,10 +456,11 @@ impl World {
             None => marks.hit("a recall finds SQL away"),
             Some(stored) => {
                 marks.hit_if(
-                    stored.orders.len() < wanted.len(),
+                    stored.orders.len() < wanted.orders.len(),
                     "an unknown order is recalled",
                 );
                 marks.hit_if(!stored.orders.is_empty(), "an order is recalled");
+                marks.hit_if(!wanted.people.is_empty(), "people are recalled");
                 marks.hit_if(stored.position < sql.highest, "a recall finds SQL older");
             }
         }
@@ -499,7 +499,7 @@ impl World {
             Ok(mut reader) => {
                 let live = self.sql.live_state(keep_since(&self.options, now));
                 let sql = &self.sql;
-                let mut ask = |wanted: Vec<OrderId>| sql.ask(now, &wanted);
+                let mut ask = |wanted: Wanted| sql.ask(now, &wanted);
                 replay(live, reader.as_mut(), through, self.options.cell, &mut ask).ok()
             }
             Err(_) => None,
@@ -605,8 +605,8 @@ impl World {
         let mut reader = view.reader(loaded_at)?;
         let mut asked = 0;
         let sql = &self.sql;
-        let mut ask = |wanted: Vec<OrderId>| {
-            asked += wanted.len();
+        let mut ask = |wanted: Wanted| {
+            asked += wanted.orders.len();
             sql.ask(now, &wanted)
         };
         let limits = self.options.cell;

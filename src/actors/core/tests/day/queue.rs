@@ -7,8 +7,8 @@ use super::payments::{CallId, Errand, Returned};
 use super::process::Crash;
 use super::random::Random;
 use crate::actors::core::message::ProviderOrder;
-use crate::actors::core::recall::StoredOrders;
-use crate::domain::{OrderId, Span, Timestamp};
+use crate::actors::core::recall::{Stored, Wanted};
+use crate::domain::{Span, Timestamp};
 
 /// Something that happens at an instant.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub(super) enum SimEvent {
         turns: u64,
     },
     Upkeep,
-    /// SQL is asked for orders that have left memory; what it says may have been read a while ago.
+    /// SQL is asked for what has left memory; what it says may have been read a while ago.
     Recalled {
-        wanted: Vec<OrderId>,
-        read: Option<StoredOrders>,
+        wanted: Wanted,
+        read: Option<Stored>,
     },
     /// What was rebuilt of crashed actors is to be put back.
     Mended,

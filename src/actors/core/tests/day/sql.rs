@@ -8,9 +8,9 @@ use anyhow::bail;
 
 use crate::actors::core::cell::tests::as_stored;
 use crate::actors::core::cell::{Cell, CellLimits};
-use crate::actors::core::recall::StoredOrders;
+use crate::actors::core::recall::{Stored, Wanted};
 use crate::actors::core::replay::LiveState;
-use crate::domain::{Event, Order, OrderId, Timestamp};
+use crate::domain::{Event, Order, Product, Timestamp};
 use crate::persistence::codec;
 use crate::persistence::journal::{JournalReader, Position, ReadError, Records};
 
@@ -64,31 +64,44 @@ impl Sql {
         }
     }
 
-    /// What a start reads: every product, and the orders that are not at rest or were placed since then.
+    /// What a start reads: every product, the orders that are not at rest or were placed since then, and the people of
+    /// sales with a limit that were not over by then.
     pub(super) fn live_state(&self, keep_since: Timestamp) -> LiveState {
         let is_read = |order: &Order| !order.is_at_rest() || order.placed_at >= keep_since;
+        let read = |product: &Product| {
+            let mut product = as_stored(product);
+            if product.stock.in_hand() > 0 && !product.counts_people(keep_since) {
+                product.forget_people();
+            }
+            product
+        };
         LiveState {
             position: self.position,
             last_stamp: self.cell.latest_stamp(),
-            products: self.cell.products().map(as_stored).collect(),
+            products: self.cell.products().map(read).collect(),
             orders: self.cell.orders().filter(is_read).collect(),
         }
     }
 
-    pub(super) fn orders(&self, wanted: &[OrderId]) -> StoredOrders {
-        let orders = wanted.iter().filter_map(|id| self.cell.sound_order(*id));
-        StoredOrders {
+    pub(super) fn recall(&self, wanted: &Wanted) -> Stored {
+        let orders = wanted.orders.iter();
+        let people = wanted.people.iter().filter_map(|id| {
+            let (_, product) = self.cell.snapshot(*id)?;
+            Some((*id, product.people()?.collect()))
+        });
+        Stored {
             position: self.position,
-            orders: orders.collect(),
+            orders: orders.filter_map(|id| self.cell.sound_order(*id)).collect(),
+            people: people.collect(),
         }
     }
 
     /// For a replay, which waits for the answer.
-    pub(super) fn ask(&self, now: Timestamp, wanted: &[OrderId]) -> anyhow::Result<StoredOrders> {
+    pub(super) fn ask(&self, now: Timestamp, wanted: &Wanted) -> anyhow::Result<Stored> {
         if self.is_away(now) {
             bail!("the database is away");
         }
-        Ok(self.orders(wanted))
+        Ok(self.recall(wanted))
     }
 }
 
