@@ -36,9 +36,10 @@ pub(crate) struct FollowerHealth {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// `ready`; `degraded`: sells, but SQL is behind; `not_ready`: sells, but somebody has to put the database right, see `problem`;
+    /// `ready`; `degraded`: lives, but SQL is behind or the disk is full; `not_ready`: sells, but somebody has to put the database right, see `problem`;
     /// `failed`.
     status: &'static str,
+    /// `ok`; `full`: takes no new holds for want of room on its disk; `failed`.
     journal: &'static str,
     /// The rows in SQL.
     projection: FollowerHealth,
@@ -99,12 +100,17 @@ async fn readyz(engine: Data<Engine>, lag: Data<Lag>) -> HttpResponse {
     let status = match failed {
         true => "failed",
         false if health.needs_a_person() => "not_ready",
-        false if health.is_connected() => "ready",
+        false if health.is_connected() && link.has_room() => "ready",
         false => "degraded",
+    };
+    let journal = match failed {
+        true => "failed",
+        false if link.has_room() => "ok",
+        false => "full",
     };
     let readiness = Readiness {
         status,
-        journal: if failed { "failed" } else { "ok" },
+        journal,
         projection: health.projection,
         notices: health.notices,
         clock: link.wall_clock().into(),

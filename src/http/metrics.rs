@@ -188,6 +188,11 @@ impl Readings {
                 i64::try_from(health.unchecked_segments).unwrap_or(i64::MAX),
             ),
             (
+                "journal_full",
+                "1 while there is no room on the disk for new holds",
+                i64::from(!self.engine.has_room()),
+            ),
+            (
                 "journal_failed",
                 "1 once the journal has failed",
                 i64::from(self.engine.has_failed()),

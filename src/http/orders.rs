@@ -53,7 +53,7 @@ pub(crate) const ROUTES: &[Declaration] = routes![create, list, read, cancel];
         (status = 404, description = "no such product"),
         (status = 409, description = "sold_out, all_held, insufficient_stock, not_open, paused, closed, limit_reached, currency_mismatch"),
         (status = 422, description = "invalid_values, idempotency_key_reused"),
-        (status = 503, description = "overloaded, database_behind, journal_failed, recovering"),
+        (status = 503, description = "overloaded, database_behind, disk_full, journal_failed, recovering"),
     ),
     security(("bearer" = []))
 )]

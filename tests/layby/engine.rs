@@ -431,6 +431,10 @@ impl Journal for FailingJournal {
         self.inner.release_through(position);
     }
 
+    fn has_room(&mut self) -> bool {
+        self.inner.has_room()
+    }
+
     fn bytes_after(&self, position: Position) -> u64 {
         self.inner.bytes_after(position)
     }

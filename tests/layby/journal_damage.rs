@@ -24,6 +24,7 @@ on_each_database! {
     tables_that_were_lost_are_made_again_from_the_journal,
     after_a_failed_fsync_nothing_is_promised,
     on_a_full_disk_nothing_is_promised,
+    a_disk_that_fills_up_takes_no_new_holds_until_there_is_room,
 }
 
 const HEADER_BYTES: usize = 4_096;
@@ -330,7 +331,6 @@ fn after_a_failed_fsync_nothing_is_promised(store: Store) {
 
 fn on_a_full_disk_nothing_is_promised(store: Store) {
     fails_in_mid_sale(store, "pwrite64", "ENOSPC");
-    runs_full(store);
 }
 
 /// From its fiftieth such call on, a thread of the server is refused it.
@@ -350,26 +350,55 @@ fn fails_in_mid_sale(store: Store, call: &str, errno: &str) {
         hold_seconds: 1_800,
         ..Sale::of(1_000_000)
     });
-    sell_until_it_fails(&mut shop, &[line(&lamp, 1)], || {});
+    sell_until_it_fails(&mut shop, &[line(&lamp, 1)]);
 }
 
-/// A disk of four megabytes.
-fn runs_full(store: Store) {
+/// Also with a journal's budget that is larger than the disk. What room there is left is for those who hold.
+fn a_disk_that_fills_up_takes_no_new_holds_until_there_is_room(store: Store) {
     let disk = SmallDisk::mount();
     let mut shop = Shop::closed(store, &[]);
     shop.move_data_dir(disk.path.join("data"));
-    announce_disk_failure(&mut shop);
     shop.start();
-    let products: Vec<String> = (0..50)
-        .map(|_| {
-            shop.product(Sale {
-                hold_seconds: 1_800,
-                ..Sale::of(1_000_000)
-            })
-        })
-        .collect();
+    let sale = Sale {
+        hold_seconds: 1_800,
+        ..Sale::of(1_000_000)
+    };
+    let products: Vec<String> = (0..50).map(|_| shop.product(sale)).collect();
     let lines: Vec<Value> = products.iter().map(|product| line(product, 1)).collect();
-    sell_until_it_fails(&mut shop, &lines, || disk.grow());
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let buyer = shop.buyer();
+        let answer = buyer.place(&lines);
+        if answer.status != 201 {
+            break answer;
+        }
+        accepted.push((buyer, answer.json()));
+        assert!(accepted.len() < 20_000, "the disk never fills up");
+    };
+    refused.is_refused(503, "disk_full");
+    let readiness = shop.visitor().get("/readyz").is(200);
+    assert_eq!(
+        (&readiness["status"], &readiness["journal"]),
+        (&json!("degraded"), &json!("full"))
+    );
+    let [(payer, paid), (quitter, cancelled), ..] = &accepted[..] else {
+        panic!("{} orders were accepted", accepted.len());
+    };
+    payer.pay(paid, "card_ok").is(201);
+    quitter.cancel(cancelled).is(200);
+    shop.buyer().place(&lines).is_refused(503, "disk_full");
+
+    disk.grow();
+    eventually("it sells again", || {
+        (shop.buyer().place(&lines).status == 201).then_some(())
+    });
+    eventually("it is ready again", || {
+        let readiness = shop.visitor().get("/readyz").json();
+        (readiness["status"] == "ready" && readiness["journal"] == "ok").then_some(())
+    });
+    let (_, held, sold) = shop.units(&products[0]);
+    assert_eq!((held, sold), (accepted.len() as u64 - 1, 1));
+    shop.prove_books();
 }
 
 fn announce_disk_failure(shop: &mut Shop) {
@@ -377,7 +406,6 @@ fn announce_disk_failure(shop: &mut Shop) {
         "the journal failed",
         "journal: ",
         "SQL ",
-        "no room",
         "sandbox",
         // Of actix: its workers are gone and a connection arrives while the process ends.
         "No workers",
@@ -387,7 +415,7 @@ fn announce_disk_failure(shop: &mut Shop) {
 }
 
 /// Sells until the first order that is not accepted; from then on nothing may be, and the server ends with 4.
-fn sell_until_it_fails(shop: &mut Shop, lines: &[Value], make_room: impl FnOnce()) {
+fn sell_until_it_fails(shop: &mut Shop, lines: &[Value]) {
     let mut accepted = Vec::new();
     let body = json!({"lines": lines});
     let (buyer, key) = loop {
@@ -424,7 +452,6 @@ fn sell_until_it_fails(shop: &mut Shop, lines: &[Value], make_room: impl FnOnce(
         "the exit code after the journal failed"
     );
 
-    make_room();
     shop.start();
     for (buyer, key, first) in &accepted {
         let again = buyer.at(shop.url()).place_under(key, lines);

@@ -94,6 +94,8 @@ pub(crate) struct Core {
     recalls: Recalls,
     limits: CoreLimits,
     upkeep: Upkeep,
+    /// As the journal said at the beginning of the turn.
+    has_room: bool,
     has_failed: bool,
 }
 
@@ -138,6 +140,7 @@ impl Core {
             recalls: Recalls::new(loaded_at),
             limits,
             upkeep: Upkeep::default(),
+            has_room: true,
             has_failed: false,
         }
     }
@@ -152,6 +155,11 @@ impl Core {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed
+    }
+
+    /// `false`: no new holds are taken, for the disk of the journal is full.
+    pub(crate) fn has_room(&self) -> bool {
+        self.has_room
     }
 
     /// When something happens by itself: the driver takes a turn then, if not before.
@@ -215,6 +223,7 @@ impl Core {
 
     fn begin(&mut self, moment: Moment, outlet: &impl Outlet) {
         self.turn.begin(moment.now, self.journal.position());
+        self.has_room = self.journal.has_room();
         // After the commands were taken: who watched before they sent one is seen here.
         self.turn.is_watched = outlet.is_watched();
     }
@@ -264,6 +273,9 @@ impl Core {
         let behind = self.journal.bytes_after(moment.projected);
         if behind > self.limits.journal_budget_bytes {
             return Some(Refusal::JournalFull);
+        }
+        if !self.has_room {
+            return Some(Refusal::DiskFull);
         }
         (self.cell.at_rest_len() >= self.limits.at_rest_max).then_some(Refusal::MemoryFull)
     }

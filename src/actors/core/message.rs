@@ -260,6 +260,8 @@ pub enum Refusal {
     },
     /// SQL has been away for so long that the journal's budget is spent; no new holds.
     JournalFull,
+    /// There is no room on the disk for more of the journal than what those need who have something in hand; no new holds.
+    DiskFull,
     /// The orders at rest that are kept for the repeat of requests take all the memory that they may; no new holds.
     MemoryFull,
     /// The journal failed: nothing can be promised any more.

@@ -124,6 +124,7 @@ impl EngineActor {
                 .core
                 .take_turn(moment, &mut self.commands, &mut self.outlet)?;
             self.count(turned);
+            self.shared.note_room(self.core.has_room());
             if !turned.worked && self.shared.fall_asleep() {
                 break;
             }

@@ -91,6 +91,11 @@ impl EngineLink {
     pub fn has_failed(&self) -> bool {
         self.shared.has_failed()
     }
+
+    /// `false`: the disk of the journal is full, so that no new holds are taken.
+    pub fn has_room(&self) -> bool {
+        self.shared.has_room()
+    }
 }
 
 impl Engine {

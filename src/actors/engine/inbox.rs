@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     asleep: AtomicBool,
     /// Once set, nothing is promised any more.
     failed: AtomicBool,
+    /// The disk of the journal is full: no new holds.
+    full: AtomicBool,
     closing: AtomicBool,
     in_flight: AtomicUsize,
     in_flight_max: usize,
@@ -63,6 +65,7 @@ impl Shared {
             lanes: Mutex::new(Vec::new()),
             asleep: AtomicBool::new(true),
             failed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             in_flight_max,
@@ -110,6 +113,14 @@ impl Shared {
 
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        !self.full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_room(&self, has_room: bool) {
+        self.full.store(!has_room, Ordering::Relaxed);
     }
 
     pub(crate) fn close(&self) {

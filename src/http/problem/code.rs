@@ -196,6 +196,8 @@ problems! {
         "the payment provider gives no answers; no attempt was made, the hold stays as it is", [], retry after 1 s;
     MemoryFull: SERVICE_UNAVAILABLE, memory_full, "No memory for more orders",
         "the orders of the last day, kept for repeated requests, take all the memory that they may; no new holds", [], retry after 1 s;
+    DiskFull: SERVICE_UNAVAILABLE, disk_full, "The disk is full",
+        "there is no room for more of the journal than those need who have something in hand; no new holds", [], retry after 1 s;
     DatabaseBehind: SERVICE_UNAVAILABLE, database_behind, "The database is behind",
         "SQL has been away for longer than the journal's budget; no new holds", [], retry after 1 s;
     JournalFailed: SERVICE_UNAVAILABLE, journal_failed, "The journal failed",

@@ -29,6 +29,10 @@ impl From<message::Refusal> for Problem {
                 Code::DatabaseBehind,
                 "the database has been away too long; no new holds until it is back",
             ),
+            R::DiskFull => Self::of(
+                Code::DiskFull,
+                "the disk is full; no new holds until there is room, what is held may be paid",
+            ),
             R::MemoryFull => Self::of(
                 Code::MemoryFull,
                 "the orders of the last day fill the memory that they may take; no new holds until some are older",

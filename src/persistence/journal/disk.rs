@@ -54,6 +54,9 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// The directory `name` inside this one, durably created if it is not there.
     fn directory(&self, name: &str) -> io::Result<Self>;
 
+    /// Bytes that may still be written to new files.
+    fn free_bytes(&self) -> io::Result<u64>;
+
     /// For messages to people.
     fn path(&self) -> PathBuf;
 }
@@ -179,6 +182,11 @@ impl Disk for RealDisk {
 
     fn directory(&self, name: &str) -> io::Result<Self> {
         Self::create(self.at(name))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn path(&self) -> PathBuf {

@@ -341,7 +341,12 @@ impl<D: Disk> Journal for FileJournal<D> {
         // A writer that failed leaves the directory as it is.
         if !self.failed {
             self.let_go();
+            self.spares.restock();
         }
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.spares.is_stocked()
     }
 
     fn bytes_after(&self, position: Position) -> u64 {

@@ -152,6 +152,10 @@ pub trait Journal: Send {
     /// position than before keeps what is still there: SQL may have lost what it had.
     fn release_through(&mut self, position: Position);
 
+    /// Whether there is more room ahead than in the last file. Otherwise what there is should be kept for those who have
+    /// something in hand: when it is used up, the journal fails.
+    fn has_room(&mut self) -> bool;
+
     /// About how many bytes of journal lie behind `position`: what a projection that stands there has still to read.
     fn bytes_after(&self, position: Position) -> u64;
 

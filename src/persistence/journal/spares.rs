@@ -23,7 +23,7 @@ use std::{
     thread,
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::format::{HEADER_BLOCK_BYTES, is_blank, length, numbered, segment_name};
 use super::{Disk, DiskFile, OpenError, SparePreparation, io_failure};
@@ -89,6 +89,7 @@ impl<D: Disk> Spares<D> {
             next_number: Arc::default(),
             stopped: Arc::default(),
             is_blocked: Arc::default(),
+            lacks_room: Arc::default(),
         };
         let ready = workshop
             .adopt()
@@ -118,6 +119,18 @@ impl<D: Disk> Spares<D> {
             Some(spare) => Ok(spare),
             None => self.workshop.fill(),
         }
+    }
+
+    /// Whether the segment after this one is there, or on its way.
+    pub(super) fn is_stocked(&mut self) -> bool {
+        while self.ready.is_empty() && self.ordered > 0 {
+            match self.worker.as_ref().map(|worker| worker.made.try_recv()) {
+                Some(Ok(made)) => self.receive(made),
+                Some(Err(mpsc::TryRecvError::Empty)) => break,
+                Some(Err(mpsc::TryRecvError::Disconnected)) | None => self.ordered = 0,
+            }
+        }
+        !self.ready.is_empty() || self.ordered > 0
     }
 
     /// Makes sure that the next spare is on its way.
@@ -152,13 +165,15 @@ impl<D: Disk> Spares<D> {
 
     fn receive_one(&mut self) {
         match self.worker.as_ref().map(|worker| worker.made.recv()) {
-            Some(Ok(made)) => {
-                self.ordered -= 1;
-                self.ready.extend(made);
-            }
+            Some(Ok(made)) => self.receive(made),
             // The thread is gone; what it had to do is done on the spot.
             Some(Err(mpsc::RecvError)) | None => self.ordered = 0,
         }
+    }
+
+    fn receive(&mut self, made: Option<Spare<D::File>>) {
+        self.ordered -= 1;
+        self.ready.extend(made);
     }
 }
 
@@ -185,6 +200,8 @@ struct Workshop<D> {
     stopped: Arc<AtomicBool>,
     /// A segment could not be taken out, so those behind it stay as well.
     is_blocked: Arc<AtomicBool>,
+    /// The last segment that was to be filled found no room. Told once.
+    lacks_room: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Workshop<D> {
@@ -217,7 +234,7 @@ impl<D: Disk> Workshop<D> {
             return None;
         }
         let outcome = match &order {
-            Order::Fill => self.fill().map(Some),
+            Order::Fill => return self.fill_if_there_is_room(),
             Order::Recycle { segment } => self.recycle(segment).map(Some),
             Order::Remove { segment } => self.remove(segment).map(|()| None),
         };
@@ -261,6 +278,26 @@ impl<D: Disk> Workshop<D> {
             file,
             recycled: !is_blank(&start),
         }))
+    }
+
+    /// Asked again and again while there is none.
+    fn fill_if_there_is_room(&self) -> Option<Spare<D::File>> {
+        let filled = match self.disk.free_bytes() {
+            Ok(free_bytes) if free_bytes < self.segment_bytes => {
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            Ok(_) | Err(_) => self.fill(),
+        };
+        let lacked_room = self.lacks_room.swap(filled.is_err(), Ordering::Relaxed);
+        match &filled {
+            Ok(_) if lacked_room => info!("journal: there is room for another segment again"),
+            Ok(_) => {}
+            Err(_) if lacked_room || self.stopped.load(Ordering::Relaxed) => {}
+            Err(error) => {
+                warn!(%error, "journal: the next segment cannot be prepared, so no new holds are taken until it can: {error}");
+            }
+        }
+        filled.ok()
     }
 
     fn fill(&self) -> io::Result<Spare<D::File>> {

@@ -83,6 +83,23 @@ fn the_orders_of_the_last_day_take_only_so_much_memory() {
 }
 
 #[test]
+fn a_full_disk_is_kept_for_those_who_hold() {
+    let mut stage = Stage::new(PersonLimits::NONE);
+    let is_full = Arc::clone(&stage.left.journal_is_full);
+    let cancelled = stage.place(KIM).expect("a hold");
+    let paid = stage.place(KIM).expect("a hold");
+    is_full.store(true, Ordering::Relaxed);
+    assert_eq!(stage.place(KIM), Err(Refusal::DiskFull));
+    stage.cancel(&cancelled).expect("cancelled");
+    let (attempt, _) = stage.start_payment(&paid);
+    stage
+        .settle(&paid, attempt, PaymentOutcome::Captured)
+        .expect("paid");
+    is_full.store(false, Ordering::Relaxed);
+    stage.place(KIM).expect("there is room again");
+}
+
+#[test]
 fn a_page_of_a_long_past_is_the_newest_of_it() {
     let mut stage = Stage::new(PersonLimits::NONE);
     let mut placed = Vec::new();

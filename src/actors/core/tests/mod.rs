@@ -9,6 +9,7 @@ mod people;
 mod recalling;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -47,6 +48,7 @@ type Steps = Arc<Mutex<Vec<Step>>>;
 struct NotedJournal {
     journal: MemoryJournal,
     steps: Steps,
+    is_full: Arc<AtomicBool>,
 }
 
 impl Journal for NotedJournal {
@@ -67,6 +69,10 @@ impl Journal for NotedJournal {
         self.journal.release_through(position);
     }
 
+    fn has_room(&mut self) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
+
     fn bytes_after(&self, position: Position) -> u64 {
         self.journal.bytes_after(position)
     }
@@ -84,6 +90,7 @@ impl Journal for NotedJournal {
 #[derive(Default)]
 struct Left {
     steps: Steps,
+    journal_is_full: Arc<AtomicBool>,
     effects: Vec<Effect>,
     answers: Vec<(ReplyTo, Answer)>,
 }
@@ -137,6 +144,7 @@ impl Stage {
         let journal = NotedJournal {
             journal,
             steps: Arc::clone(&left.steps),
+            is_full: Arc::clone(&left.journal_is_full),
         };
         let limits = CellLimits {
             payments_pending_max: 100,

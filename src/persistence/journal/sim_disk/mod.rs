@@ -118,6 +118,11 @@ impl SimDisk {
         (state.calls, state.writes, state.syncs, state.name_changes) = (0, 0, 0, 0);
     }
 
+    /// From now on the disk says that there is so much room for new files.
+    pub fn set_free_bytes(&self, free_bytes: u64) {
+        self.state.lock().free_bytes = free_bytes;
+    }
+
     /// Calls of any kind since the last plan.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
@@ -252,6 +257,10 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         self.call(State::sync_names)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.state.lock().free_bytes)
     }
 
     fn directory(&self, name: &str) -> io::Result<Self> {

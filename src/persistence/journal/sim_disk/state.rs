@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) name_changes: u64,
     pub(super) fired: FaultsFired,
     pub(super) power_is_off: bool,
+    /// Room for new files, as the disk says; writes do not use it up.
+    pub(super) free_bytes: u64,
     /// Counts the crashes; handles from before one are dead.
     pub(super) epoch: u64,
     pub(super) is_locked: bool,
@@ -75,6 +77,7 @@ impl State {
             name_changes: 0,
             fired: FaultsFired::default(),
             power_is_off: false,
+            free_bytes: u64::MAX,
             epoch: 0,
             is_locked: false,
             next_inode: 0,

@@ -71,6 +71,9 @@ impl Disk for WatchedDisk {
             ..self.clone()
         })
     }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
     fn path(&self) -> std::path::PathBuf {
         self.disk.path()
     }

@@ -309,3 +309,20 @@ fn run_until_cut(disk: &SimDisk) -> u64 {
     }
     journal.position().get()
 }
+
+#[test]
+fn a_disk_without_room_for_another_segment_is_told_before_it_is_needed() {
+    let disk = SimDisk::new(7);
+    let (mut journal, _) = open_sim(&disk).expect("an empty disk");
+    assert!(journal.has_room());
+    disk.set_free_bytes(tiny_options().segment_bytes - 1);
+    while journal.has_room() {
+        append(&mut journal, 3).expect("the next segment was there before");
+    }
+    append(&mut journal, 1).expect("room in the last segment");
+    journal.release_through(Position::ZERO);
+    assert!(!journal.has_room(), "it was tried again, in vain");
+    disk.set_free_bytes(u64::MAX);
+    journal.release_through(Position::ZERO);
+    assert!(journal.has_room());
+}
