@@ -122,6 +122,8 @@ pub(super) async fn prepare_session(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
             "SET SESSION innodb_lock_wait_timeout = 10",
+            // A page of orders is one text; what is longer would be cut.
+            "SET SESSION group_concat_max_len = 67108864",
         ],
     };
     for setting in settings {

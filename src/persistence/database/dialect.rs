@@ -59,11 +59,11 @@ impl Engine {
         }
     }
 
-    /// The bytes of several values, one behind the other.
-    pub(super) fn joined_bytes(self, values: &[&str]) -> String {
+    /// All rows as one text, a line each.
+    pub(super) fn joined_lines(self, line: &str) -> String {
         match self {
-            Self::Sqlite => format!("CAST({} AS BLOB)", values.join(" || ")),
-            Self::MySql => format!("CONCAT({})", values.join(", ")),
+            Self::Sqlite => format!("GROUP_CONCAT({line}, CHAR(10))"),
+            Self::MySql => format!("GROUP_CONCAT({line} SEPARATOR '\\n')"),
         }
     }
 }

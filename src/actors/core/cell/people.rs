@@ -42,6 +42,8 @@ struct Change {
 
 impl Log {
     const KEPT_LEN: usize = 1_024;
+    /// Records that SQL may be behind when a log is begun.
+    const BEGUN_BEHIND_MAX: u64 = 10_000;
 
     fn since(position: Position) -> Self {
         Self {
@@ -84,6 +86,8 @@ impl Cell {
         projected: Position,
         kept_since: Timestamp,
     ) {
+        // In a rush a log would grow as the people themselves do.
+        let is_far_behind = last.get().saturating_sub(projected.get()) > Log::BEGUN_BEHIND_MAX;
         for id in self.next_of_round() {
             let Some(actor) = self.products.get_mut(&id) else {
                 continue;
@@ -93,8 +97,11 @@ impl Cell {
                 self.people_elsewhere.logs.remove(&id);
                 continue;
             }
-            let log = self.people_elsewhere.logs.entry(id);
-            let log = log.or_insert_with(|| Log::since(last));
+            let logs = &mut self.people_elsewhere.logs;
+            if product.knows_people() && is_far_behind && !logs.contains_key(&id) {
+                continue;
+            }
+            let log = logs.entry(id).or_insert_with(|| Log::since(last));
             log.drop_through(projected);
             if product.knows_people() && log.since <= projected {
                 actor.forget_people();
