@@ -15,7 +15,8 @@ use crate::accounts::token::{TokenIssuer, TokenVerifier};
 use crate::accounts::vault::Vault;
 use crate::accounts::{self, Accounts, AccountsParts};
 use crate::actors::{
-    self, EngineFailure, EngineLink, EngineParts, LiveState, Recall, Reload, RunningEngine, Stored,
+    self, EngineFailure, EngineLink, EngineParts, LiveState, Recall, Reload, ReplayBase,
+    RunningEngine, Stored,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ServeSettings, StoreSettings};
@@ -28,7 +29,7 @@ use crate::http::health::{FollowerHealth, Health, Lag};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
 use crate::notices::{self, Notices, NoticesParts, Place};
-use crate::persistence::database::{self, Database, Loaded, Recalled};
+use crate::persistence::database::{self, Database, Loaded, Loading, Recalled};
 use crate::persistence::following::Progress;
 use crate::persistence::journal::{
     FileJournal, Journal, LockedJournal, Options, Position, RealDisk, RestCheck, RunningCheck, View,
@@ -361,7 +362,7 @@ pub(crate) fn journal_dir(data_dir: &Path) -> PathBuf {
 
 /// Live state as SQL has it, with the orders at rest that were placed in the last two days: the keys of one are still
 /// kept.
-pub(crate) async fn load(database: &Database) -> Result<Loaded, database::Error> {
+pub(crate) async fn load(database: &Database) -> Result<Loading, database::Error> {
     const TWO_DAYS_US: u64 = 2 * 86_400_000_000;
     let now = SystemClock.now().as_micros();
     let keep_since = Timestamp::from_micros(now.saturating_sub(TWO_DAYS_US));
@@ -449,7 +450,7 @@ fn durable_position_of(progress: &Progress) -> Box<dyn Fn() -> Position + Send> 
 async fn start_engine(
     settings: &ServeSettings,
     journal: FileJournal<RealDisk>,
-    loaded: Loaded,
+    loaded: Loading,
     payments: Payments,
     database: &Database,
     followers: Followers<'_>,
@@ -526,6 +527,18 @@ impl From<Recalled> for Stored {
             position: recalled.position,
             orders: recalled.orders,
             people: recalled.people,
+        }
+    }
+}
+
+impl From<Loading> for ReplayBase {
+    fn from(loading: Loading) -> Self {
+        let orders = loading.orders.map(|order| Ok(order?));
+        Self {
+            position: loading.position,
+            last_stamp: loading.last_stamp,
+            products: loading.products,
+            orders: Box::new(orders),
         }
     }
 }

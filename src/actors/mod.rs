@@ -17,7 +17,7 @@ pub use self::core::cell::PersonLimits;
 pub use self::core::machine::EngineFailure;
 pub use self::core::message;
 pub use self::core::recall::{Stored, Wanted};
-pub use self::core::replay::{LiveState, ReplayError};
+pub use self::core::replay::{LiveState, ReplayBase, ReplayError};
 pub use engine::{
     Board, Counters, Engine, EngineLink, EngineOptions, EngineParts, Listing, Lookout, Notice,
     Recall, Reload, RunningEngine, StartError, Watch, replay_state, start,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::accounts::{self, vault::Vault};
-use crate::actors::{self, LiveState, ReplayError, Stored};
+use crate::actors::{self, LiveState, ReplayBase, ReplayError, Stored};
 use crate::config::StoreSettings;
 use crate::domain::{IdMap, Product};
 use crate::persistence::database::{self, Database, FollowerName, Loaded};
@@ -207,7 +207,7 @@ async fn rehearse_start(
     settings: &StoreSettings,
     database: &Database,
 ) -> anyhow::Result<Vec<String>> {
-    let live: LiveState = startup::load(database).await?.into();
+    let live: ReplayBase = startup::load(database).await?.into();
     let path = startup::journal_dir(&settings.data_dir);
     let inspection = FileJournal::inspect(&RealDisk::open(path)?)?;
     let (Some(mut reader), last) = (inspection.reader, inspection.last) else {

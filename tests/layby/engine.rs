@@ -12,7 +12,7 @@ use layby::actors::message::{
 };
 use layby::actors::{
     self, Engine, EngineOptions, EngineParts, LiveState, Notice, PaymentTimes, Recall, Reload,
-    RunningEngine,
+    ReplayBase, RunningEngine,
 };
 use layby::calendar::{Calendar, ShopCalendar};
 use layby::clock::{Clock, ManualClock, SystemClock};
@@ -540,7 +540,7 @@ impl Stage {
                 inner: journal,
                 fails: Arc::clone(&journal_fails),
             }),
-            live: live.into(),
+            live: LiveState::from(live).into(),
             clock: Arc::new(clock.clone()),
             calendar: Arc::new(ShopCalendar::default()),
             provider: Arc::<Bank>::clone(&bank),
@@ -782,9 +782,9 @@ fn recall(database: Database) -> Recall {
 }
 
 fn reload(database: Database) -> Reload {
-    Arc::new(move || -> BoxFuture<'static, anyhow::Result<LiveState>> {
+    Arc::new(move || -> BoxFuture<'static, anyhow::Result<ReplayBase>> {
         let database = database.clone();
-        async move { Ok(database.load_all().await?.into()) }.boxed()
+        async move { Ok(LiveState::from(database.load_all().await?).into()) }.boxed()
     })
 }
 

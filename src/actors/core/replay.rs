@@ -23,6 +23,34 @@ pub struct LiveState {
     pub orders: Vec<Order>,
 }
 
+/// Live state that a replay goes on from. Its orders may still be on their way.
+pub struct ReplayBase {
+    pub position: Position,
+    pub last_stamp: Timestamp,
+    pub products: Vec<Product>,
+    /// May block.
+    pub orders: Box<dyn Iterator<Item = anyhow::Result<Order>> + Send>,
+}
+
+impl std::fmt::Debug for ReplayBase {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ReplayBase")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<LiveState> for ReplayBase {
+    fn from(live: LiveState) -> Self {
+        Self {
+            position: live.position,
+            last_stamp: live.last_stamp,
+            products: live.products,
+            orders: Box::new(live.orders.into_iter().map(Ok)),
+        }
+    }
+}
+
 /// Asks SQL for what has left memory, and waits for the answer.
 pub(crate) type Ask<'a> = &'a mut dyn FnMut(Wanted) -> anyhow::Result<Stored>;
 
@@ -36,6 +64,8 @@ pub enum ReplayError {
     /// The checksum is right, so an earlier release wrote it, or somebody did by hand.
     #[error("record {position} of the journal breaks the rules: {rule}")]
     Impossible { position: Position, rule: String },
+    #[error("the orders cannot be read from the database: {0:#}")]
+    Orders(anyhow::Error),
     #[error("what the journal speaks of cannot be read from the database: {0:#}")]
     Recall(anyhow::Error),
     /// What it gives now is not what the records are to be applied to.
@@ -51,21 +81,22 @@ pub enum ReplayError {
 
 /// Applies the records behind the live state, up to `through`.
 pub(crate) fn replay(
-    live: LiveState,
+    base: impl Into<ReplayBase>,
     reader: &mut dyn JournalReader,
     through: Position,
     limits: CellLimits,
     ask: Ask<'_>,
 ) -> Result<Cell, ReplayError> {
     const RECORDS_AT_ONCE: usize = 10_000;
-    let base = live.position;
+    let state = base.into();
+    let base = state.position;
     if reader.position() > base {
         return Err(ReplayError::WentBack {
             sql: base,
             next: reader.position().next(),
         });
     }
-    let mut cell = Cell::restore(live.products, live.orders, live.last_stamp, limits);
+    let mut cell = restore(state, limits)?;
     cell.note_people_elsewhere(base);
     let mut records = Records::new();
     // Not a record past `through` is taken from the reader: it may be read on from there.
@@ -88,6 +119,15 @@ pub(crate) fn replay(
     }
     bring_back_people(&mut cell, base, ask)?;
     Ok(cell)
+}
+
+fn restore(state: ReplayBase, limits: CellLimits) -> Result<Cell, ReplayError> {
+    let mut failure = None;
+    let orders = state
+        .orders
+        .map_while(|order| order.map_err(|error| failure = Some(error)).ok());
+    let cell = Cell::restore(state.products, orders, state.last_stamp, limits);
+    failure.map_or(Ok(cell), |failure| Err(ReplayError::Orders(failure)))
 }
 
 /// Records that the live state has already are left out.

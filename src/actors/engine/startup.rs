@@ -18,7 +18,7 @@ use crate::actors::core::breaker::BreakerOptions;
 use crate::actors::core::cell::{Cell, CellLimits, PersonLimits};
 use crate::actors::core::machine::{Core, CoreLimits, EngineFailure};
 use crate::actors::core::recall::{Stored, Wanted};
-use crate::actors::core::replay::{LiveState, ReplayError, replay};
+use crate::actors::core::replay::{LiveState, ReplayBase, ReplayError, replay};
 use crate::actors::payment::{Effects, PaymentActor, PaymentTimes};
 use crate::calendar::Calendar;
 use crate::clock::{Clock, EngineTime};
@@ -27,7 +27,7 @@ use crate::gateways::payment::{Notice, PaymentProvider};
 use crate::persistence::journal::{Journal, JournalError, JournalReader, Position, ReadError};
 
 /// Reads live state from SQL again, to rebuild crashed actors.
-pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<LiveState>> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<ReplayBase>> + Send + Sync>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
@@ -72,7 +72,7 @@ const ORDER_AT_REST_BYTES: u64 = 512;
 /// Everything an engine is made of.
 pub struct EngineParts {
     pub journal: Box<dyn Journal>,
-    pub live: LiveState,
+    pub live: ReplayBase,
     pub clock: Arc<dyn Clock>,
     /// What a day is where the shop stands.
     pub calendar: Arc<dyn Calendar>,
@@ -219,7 +219,7 @@ fn fill_board(board: &Board, cell: &Cell) {
 /// Folds the journal into live state, through the record given, for whoever compares it. The reader may be read on from
 /// there.
 pub fn replay_state(
-    live: LiveState,
+    live: impl Into<ReplayBase>,
     reader: &mut dyn JournalReader,
     through: Position,
     ask: &mut dyn FnMut(Wanted) -> anyhow::Result<Stored>,
@@ -246,7 +246,7 @@ fn reader_after(
 
 /// On a thread that may block: a replay works for long, and waits for SQL now and then.
 async fn replay_elsewhere(
-    live: LiveState,
+    live: ReplayBase,
     mut reader: Box<dyn JournalReader>,
     through: Position,
     limits: CellLimits,

@@ -72,7 +72,7 @@ pub use connect::{ConnectError, Options};
 pub use dialect::Engine;
 pub use error::Error;
 pub(crate) use in_hand::Hand;
-pub use load::{Loaded, Recalled};
+pub use load::{Loaded, Loading, OrderStream, Recalled};
 pub use mail_outbox::{DueLetter, LETTERS_MAX, NewLetter, Outbox};
 pub use migrate::MigrateError;
 pub(crate) use notices::NoticeWriter;

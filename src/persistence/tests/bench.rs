@@ -88,11 +88,7 @@ async fn measure(store: &Store, name: &str) {
     );
 
     let began = Instant::now();
-    let loaded = store
-        .database
-        .load_live(Timestamp::MAX)
-        .await
-        .expect("a load");
+    let loaded = store.load_live(Timestamp::MAX).await.expect("a load");
     println!(
         "{name}: loaded {} orders in {:.2} s",
         loaded.orders.len(),

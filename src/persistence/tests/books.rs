@@ -86,7 +86,7 @@ async fn stored(store: &Store) -> Bookmark {
 }
 
 async fn check_equal(store: &Store, shop: &Shop) {
-    let loaded = store.database.load_live(Timestamp::ZERO).await;
+    let loaded = store.load_live(Timestamp::ZERO).await;
     let live = shop.live(Timestamp::ZERO);
     assert_eq!(diff(&loaded.expect("a load"), &live), Vec::<String>::new());
     let faults = verify_books(&store.database).await.expect("a check");

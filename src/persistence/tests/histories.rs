@@ -60,7 +60,7 @@ fn a_history_in_random_batches_is_loaded_as_it_was_folded() {
         project(store, &shop.batch(), &mut Dice::new(1)).await;
         let middle = shop.orders.values().nth(40).map(|it| it.placed_at);
         for keep_since in [Timestamp::ZERO, Timestamp::MAX, middle.unwrap_or_default()] {
-            let loaded = store.database.load_live(keep_since).await;
+            let loaded = store.load_live(keep_since).await;
             let expected = shop.live(keep_since);
             let loaded = loaded.expect("a load");
             assert_eq!(loaded.last_stamp, expected.last_stamp);

@@ -81,7 +81,7 @@ fn a_start_reads_the_people_that_a_limit_counts_and_no_others() {
         let shop = Shop::after(32, 3_000);
         project(store, &shop.batch()).await;
         let as_of = Timestamp::from_micros(shop.now().as_micros() / 2);
-        let loaded = store.database.load_live(as_of).await.expect("a load");
+        let loaded = store.load_live(as_of).await.expect("a load");
         let mut seen = BTreeSet::new();
         for product in &loaded.products {
             let folded = &shop.products[&product.id];
@@ -114,7 +114,7 @@ fn a_start_does_not_read_what_is_finished() {
         let shop = Shop::after(33, 3_000);
         project(store, &shop.batch()).await;
         let as_of = Timestamp::from_micros(shop.now().as_micros() / 2);
-        let before = store.database.load_live(as_of).await.expect("a load");
+        let before = store.load_live(as_of).await.expect("a load");
         let known = before.products.iter().filter(|it| it.knows_people());
         let known: Vec<String> = known
             .map(|product| format!("X'{:032x}'", product.id.get()))
@@ -139,7 +139,7 @@ fn a_start_does_not_read_what_is_finished() {
         }
         let everything = store.database.load_all().await;
         assert!(everything.is_err(), "nothing is broken: {everything:?}");
-        let after = store.database.load_live(as_of).await.expect("a load");
+        let after = store.load_live(as_of).await.expect("a load");
         assert_eq!(after, before);
         assert!(after.orders.len() < shop.orders.len());
     });

@@ -3,7 +3,8 @@
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
-use crate::persistence::database::{Database, Options};
+use crate::domain::Timestamp;
+use crate::persistence::database::{Database, Error, Loaded, Options};
 
 pub(super) const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
 
@@ -65,6 +66,12 @@ impl Store {
         let store = Self::empty_mysql().await;
         store.database.migrate().await.expect("tables");
         store
+    }
+
+    /// What a start reads, and waits for.
+    pub(super) async fn load_live(&self, keep_since: Timestamp) -> Result<Loaded, Error> {
+        let loading = self.database.load_live(keep_since).await?;
+        loading.gather().await
     }
 
     /// Remembers the rows that follow the journal as they are now, under a name.

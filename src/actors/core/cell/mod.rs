@@ -133,7 +133,7 @@ impl Cell {
     /// knows no last stamp: then it is the latest of those that are there for another reason.
     pub(crate) fn restore(
         products: Vec<Product>,
-        orders: Vec<Order>,
+        orders: impl IntoIterator<Item = Order>,
         last_stamp: Timestamp,
         limits: CellLimits,
     ) -> Self {

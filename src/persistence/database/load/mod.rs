@@ -1,17 +1,22 @@
 //! Reading back what the engine had in memory: every product, every order to which something happens by itself, and what
 //! people have in hand where a limit counts it.
 //!
-//! Position and rows come from one snapshot. `scan.rs` reads the orders.
+//! Position and rows come from one snapshot. `scan.rs` reads the orders, `stream.rs` brings them to where they are needed.
 //!
 //! Deliberately absent: any walk over what is finished. However many orders there ever were, a start reads those that are
 //! not over, those of the last days, and the people of sales that go on.
 
 mod scan;
+mod stream;
 
 use futures_util::FutureExt;
 use sqlx::{AnyConnection, Connection};
+use tokio::sync::oneshot;
+
+pub use self::stream::OrderStream;
 
 use self::scan::Scan;
+use self::stream::{Part, Sender};
 use super::words::Standing;
 use super::{
     Database, Engine, Error, engine_time, in_hand, orders, pages, position, products, waitlist,
@@ -30,6 +35,22 @@ pub struct Loaded {
     pub orders: Vec<Order>,
 }
 
+/// The same while its orders are still being read.
+#[derive(Debug)]
+pub struct Loading {
+    pub position: Position,
+    pub last_stamp: Timestamp,
+    pub products: Vec<Product>,
+    pub orders: OrderStream,
+}
+
+/// What comes before the orders.
+struct Head {
+    position: Position,
+    last_stamp: Timestamp,
+    products: Vec<Product>,
+}
+
 /// What was asked for by name, as of the record at `position`.
 #[derive(Debug)]
 pub struct Recalled {
@@ -41,14 +62,14 @@ pub struct Recalled {
 impl Database {
     /// All products, and the orders that are not at rest or were placed since `keep_since`. What people have in hand is
     /// read where a limit counts it in a sale that was not over by then.
-    pub async fn load_live(&self, keep_since: Timestamp) -> Result<Loaded, Error> {
+    pub async fn load_live(&self, keep_since: Timestamp) -> Result<Loading, Error> {
         let wants_people = move |product: &Product| product.counts_people(keep_since);
         self.load(wants_people, keep_since).await
     }
 
     /// Everything, to compare it.
     pub async fn load_all(&self) -> Result<Loaded, Error> {
-        self.load(|_| true, Timestamp::ZERO).await
+        self.load(|_| true, Timestamp::ZERO).await?.gather().await
     }
 
     /// Orders, and what everybody has in hand of products. What is not there does not exist.
@@ -82,23 +103,53 @@ impl Database {
         &self,
         wants_people: impl Fn(&Product) -> bool + Send + 'static,
         keep_since: Timestamp,
-    ) -> Result<Loaded, Error> {
-        let engine = self.engine();
-        self.read(move |connection| {
-            async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
-                let loaded = Loaded {
-                    position: position::read(&mut snapshot).await?,
-                    last_stamp: engine_time::read(&mut snapshot).await?,
-                    products: load_products(&mut snapshot, wants_people).await?,
-                    orders: load_orders(&mut snapshot, engine, keep_since).await?,
-                };
-                snapshot.rollback().await?;
-                Ok(loaded)
-            }
-            .boxed()
+    ) -> Result<Loading, Error> {
+        let (show, head) = oneshot::channel();
+        let (listener, orders) = stream::channel();
+        let (database, engine) = (self.clone(), self.engine());
+        self.shared.home.spawn(async move {
+            let parts = listener.clone();
+            let read = database.read(move |connection| {
+                async move {
+                    let mut snapshot = begin_snapshot(connection, engine).await?;
+                    let head = Head {
+                        position: position::read(&mut snapshot).await?,
+                        last_stamp: engine_time::read(&mut snapshot).await?,
+                        products: load_products(&mut snapshot, wants_people).await?,
+                    };
+                    if show.send(head).is_ok() {
+                        send_orders(&mut snapshot, engine, keep_since, &parts).await?;
+                    }
+                    snapshot.rollback().await?;
+                    Ok(())
+                }
+                .boxed()
+            });
+            let end = read.await.map(|()| Part::End);
+            // Nobody may listen any more.
+            listener.send(end).await.ok();
+        });
+        match head.await {
+            Ok(head) => Ok(Loading {
+                position: head.position,
+                last_stamp: head.last_stamp,
+                products: head.products,
+                orders,
+            }),
+            Err(_failed) => Err(orders.failure().await),
+        }
+    }
+}
+
+impl Loading {
+    /// Waits for the orders.
+    pub(crate) async fn gather(self) -> Result<Loaded, Error> {
+        Ok(Loaded {
+            position: self.position,
+            last_stamp: self.last_stamp,
+            products: self.products,
+            orders: self.orders.gather().await?,
         })
-        .await
     }
 }
 
@@ -116,12 +167,12 @@ pub(super) async fn begin_snapshot(
     Ok(connection.begin_with(engine.begin_snapshot()).await?)
 }
 
-async fn load_orders(
+async fn send_orders(
     connection: &mut AnyConnection,
     engine: Engine,
     keep_since: Timestamp,
-) -> Result<Vec<Order>, Error> {
-    let mut orders = Vec::new();
+    listener: &Sender,
+) -> Result<(), Error> {
     for (standing, since) in [
         (Standing::Open, Timestamp::ZERO),
         (Standing::Settled, keep_since),
@@ -129,9 +180,9 @@ async fn load_orders(
         (Standing::Resting, keep_since),
     ] {
         let scan = Scan::new(engine, standing, since);
-        orders.append(&mut scan.orders(connection).await?);
+        scan.send(connection, listener).await?;
     }
-    Ok(orders)
+    Ok(())
 }
 
 async fn load_products(

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use super::stream::{Part, Sender};
 use crate::domain::{
     AddressId, Aftermath, Attempt, BuyerId, Currency, Fingerprint, IdMap, KeyHash, Line, Lines,
     Money, Order, OrderId, ProductId, Quantity, Timestamp,
@@ -26,8 +27,8 @@ pub(super) struct Scan {
 }
 
 /// What is added to orders, by their sequence.
-#[derive(Default)]
-struct Extras {
+#[derive(Debug, Default)]
+pub(super) struct Extras {
     attempts: IdMap<u64, Vec<Attempt>>,
     aftermath: IdMap<u64, Aftermath>,
 }
@@ -41,22 +42,26 @@ impl Scan {
         }
     }
 
-    /// In the order in which they were placed.
-    pub(super) async fn orders(&self, connection: &mut AnyConnection) -> Result<Vec<Order>, Error> {
+    /// Sends them in the order in which they were placed, as long as anybody listens.
+    pub(super) async fn send(
+        &self,
+        connection: &mut AnyConnection,
+        listener: &Sender,
+    ) -> Result<(), Error> {
         let mut extras = Extras::default();
         self.read_attempts(connection, &mut extras).await?;
         self.read_aftermath(connection, &mut extras).await?;
+        let mut is_heard = listener.send(Ok(Part::Begin(extras))).await.is_ok();
         let statement = self.page_statement();
-        let mut orders: Vec<Order> = Vec::new();
         let mut after = (self.since, 0);
-        loop {
-            let page = self.page(connection, &statement, after).await?;
-            let Some(last) = page.last() else {
-                return Ok(orders);
+        while is_heard {
+            let Some(page) = self.page(connection, &statement, after).await? else {
+                break;
             };
-            after = (last.placed_at, last.sequence);
-            orders.extend(page.into_iter().map(|order| extras.add_to(order)));
+            after = last_of(&page)?;
+            is_heard = listener.send(Ok(Part::Page(page))).await.is_ok();
         }
+        Ok(())
     }
 
     /// NULL is left out between words, but SQLite makes an empty text of it when asked for its bytes.
@@ -81,13 +86,13 @@ impl Scan {
         )
     }
 
-    /// The next orders behind the one given by its time and its sequence, without what [`Extras`] add.
+    /// The next orders behind the one given by its time and its sequence, for [`read_page`].
     async fn page(
         &self,
         connection: &mut AnyConnection,
         statement: &str,
         (placed_at, sequence): (Timestamp, u64),
-    ) -> Result<Vec<Order>, Error> {
+    ) -> Result<Option<String>, Error> {
         let placed_at = micros(placed_at);
         let row = sqlx::query(AssertSqlSafe(statement))
             .bind(self.standing.number())
@@ -96,8 +101,7 @@ impl Scan {
             .bind(sequence.cast_signed())
             .fetch_one(connection)
             .await?;
-        let lines: Option<&str> = row.try_get(0)?;
-        lines.map_or(Ok(Vec::new()), read_page)
+        Ok(row.try_get(0)?)
     }
 
     async fn read_attempts(
@@ -163,7 +167,7 @@ impl Scan {
 }
 
 impl Extras {
-    fn add_to(&mut self, mut order: Order) -> Order {
+    pub(super) fn add_to(&mut self, mut order: Order) -> Order {
         order.attempts = self.attempts.remove(&order.sequence).unwrap_or_default();
         order.aftermath = self.aftermath.remove(&order.sequence).map(Box::new);
         order
@@ -179,8 +183,21 @@ type Words<'r> = std::str::Split<'r, char>;
 /// An order and its lines, each with its place.
 type Gathered = (Order, Vec<(i64, Line)>);
 
-/// The database may show the lines in any order.
-fn read_page(lines: &str) -> Result<Vec<Order>, Error> {
+/// The order behind which the next page begins. Cheaper than to read them all.
+fn last_of(page: &str) -> Result<(Timestamp, u64), Error> {
+    let mut last = (Timestamp::ZERO, 0);
+    for line in page.split('\n') {
+        let mut words = line.split(' ');
+        let sequence = number(&mut words)?.cast_unsigned();
+        let _fingerprint = words.next();
+        last = last.max((time(&mut words)?, sequence));
+    }
+    Ok(last)
+}
+
+/// Orders in the order in which they were placed, without what [`Extras`] add. The database may show the lines in any
+/// order.
+pub(super) fn read_page(lines: &str) -> Result<Vec<Order>, Error> {
     let mut page: Vec<Gathered> = Vec::with_capacity(PAGE_ORDERS_MAX);
     let mut places: IdMap<u64, usize> = IdMap::default();
     for line in lines.split('\n') {
