@@ -143,7 +143,7 @@ pub(super) async fn prepare_following(
         return Ok(());
     }
     for setting in [
-        "PRAGMA cache_size = -65536",
+        "PRAGMA cache_size = -32768",
         "PRAGMA temp_store = MEMORY",
         "PRAGMA wal_autocheckpoint = 8000",
     ] {
