@@ -199,7 +199,7 @@ async fn person(accounts: &Accounts, name: &str, role: Role) -> anyhow::Result<P
     for username in [name, &numbered] {
         let person = demo_person(username, &password).map_err(|fault| anyhow!(fault))?;
         match accounts.vouch_for(user(id), role, person).await {
-            Err(accounts::Refusal::UsernameTaken) => {}
+            Err(accounts::AccountRefusal::UsernameTaken) => {}
             other => {
                 other?;
                 return Ok(Person {

@@ -24,11 +24,11 @@ use crate::demo;
 use crate::demo_clock::DemoClock;
 use crate::domain::{BuyerId, Timestamp};
 use crate::gateways::mail as mail_transport;
-use crate::gateways::payment::{self, Payments, WebhookDoor};
+use crate::gateways::payment::{self, Payments, WebhookVerifier};
 use crate::http::health::{FollowerHealth, Health, Lag};
 use crate::http::{self, HttpParts, Serving};
 use crate::mail::{Carrier, CarrierHandle, CarrierOptions, CarrierParts};
-use crate::notices::{self, Notices, NoticesParts, Place};
+use crate::notices::{self, LettersPlace, Notices, NoticesParts};
 use crate::persistence::database::{self, Database, Loaded, Loading, Recalled};
 use crate::persistence::following::Progress;
 use crate::persistence::journal::{
@@ -48,12 +48,12 @@ pub struct Service {
     engine: RunningEngine,
     projection: Projection,
     /// Where letters about orders go on, until somebody writes them. `None`: nobody is to.
-    place: Option<Place>,
+    place: Option<LettersPlace>,
     notices: Option<Notices>,
     database: Database,
     journeys: Journeys,
     engine_failure: watch::Receiver<Option<EngineFailure>>,
-    webhooks: WebhookDoor,
+    webhooks: WebhookVerifier,
     journal: View,
     /// What the start did not read of the journal, until that is checked. Dropped, the check ends.
     rest_check: Option<RestCheck<File>>,
@@ -220,7 +220,7 @@ impl Service {
         let (failure, engine_failure) = watch::channel(None);
         let followers = Followers {
             projection: &projected,
-            notices: place.as_ref().map(Place::progress),
+            notices: place.as_ref().map(LettersPlace::progress),
         };
         let engine = start_engine(
             settings, journal, loaded, payments, &database, followers, failure,
@@ -422,12 +422,12 @@ async fn find_place(
     database: &Database,
     journal: &View,
     projected: Position,
-) -> anyhow::Result<Option<Place>> {
+) -> anyhow::Result<Option<LettersPlace>> {
     if !settings.order_letters {
         database.forget_notices().await?;
         return Ok(None);
     }
-    let place = Place::find(database, View::clone(journal), projected);
+    let place = LettersPlace::find(database, View::clone(journal), projected);
     Ok(Some(place.await?))
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::fields::{Phone, one_line};
 use super::profile::damaged;
-use super::vault::{DataKey, Place};
-use super::{Accounts, Refusal};
+use super::vault::{DataKey, SealedPlace};
+use super::{AccountRefusal, Accounts};
 use crate::domain::{AddressId, BuyerId, Timestamp};
 use crate::persistence::database::{AddedAddress, AddressRow, AddressVersion, NewVersion};
 
@@ -201,7 +201,7 @@ fn parse_country(text: &str) -> Result<String, String> {
 
 impl Accounts {
     /// The oldest first.
-    pub(crate) async fn addresses(&self, account: BuyerId) -> Result<Vec<Address>, Refusal> {
+    pub(crate) async fn addresses(&self, account: BuyerId) -> Result<Vec<Address>, AccountRefusal> {
         let owner = self.own_account(account).await?;
         let rows = self.shared.database.addresses(account).await?;
         if rows.is_empty() {
@@ -217,7 +217,7 @@ impl Accounts {
         account: BuyerId,
         content: AddressDraft,
         default: bool,
-    ) -> Result<Address, Refusal> {
+    ) -> Result<Address, AccountRefusal> {
         let owner = self.own_account(account).await?;
         let key = self.own_data_key(&owner).await?;
         let version = self.new_version(&key, account, Uuid::now_v7().as_u128(), &content);
@@ -227,7 +227,7 @@ impl Accounts {
             .database
             .add_address(version, default, ADDRESSES_MAX);
         match added.await? {
-            AddedAddress::TooMany => Err(Refusal::TooManyAddresses {
+            AddedAddress::TooMany => Err(AccountRefusal::TooManyAddresses {
                 addresses_max: ADDRESSES_MAX,
             }),
             AddedAddress::Added => Ok(Address {
@@ -246,13 +246,13 @@ impl Accounts {
         id: u128,
         default: bool,
         change: F,
-    ) -> Result<Result<Address, Vec<FieldFault>>, Refusal>
+    ) -> Result<Result<Address, Vec<FieldFault>>, AccountRefusal>
     where
         F: FnOnce(&AddressDraft) -> Result<AddressDraft, Vec<FieldFault>>,
     {
         let owner = self.own_account(account).await?;
         let before = self.shared.database.address(account, id).await?;
-        let before = before.ok_or(Refusal::NoSuchAddress)?;
+        let before = before.ok_or(AccountRefusal::NoSuchAddress)?;
         let key = self.data_key(&owner)?;
         let old = open_content(&key, &before.current)?;
         let content = match change(&old) {
@@ -270,7 +270,7 @@ impl Accounts {
         self.shared.versions.forget(account, id);
         if !changed? {
             // Somebody removed or changed it meanwhile; nothing was lost, and asking again meets what is there now.
-            return Err(Refusal::NoSuchAddress);
+            return Err(AccountRefusal::NoSuchAddress);
         }
         Ok(Ok(Address {
             id,
@@ -280,13 +280,17 @@ impl Accounts {
         }))
     }
 
-    pub(crate) async fn remove_address(&self, account: BuyerId, id: u128) -> Result<(), Refusal> {
+    pub(crate) async fn remove_address(
+        &self,
+        account: BuyerId,
+        id: u128,
+    ) -> Result<(), AccountRefusal> {
         let removed = self.shared.database.remove_address(account, id).await;
         self.shared.versions.forget(account, id);
         if removed? {
             return Ok(());
         }
-        Err(Refusal::NoSuchAddress)
+        Err(AccountRefusal::NoSuchAddress)
     }
 
     /// What an order is to be placed with: the version of the address as it is now.
@@ -296,14 +300,14 @@ impl Accounts {
         &self,
         account: BuyerId,
         id: u128,
-    ) -> Result<AddressId, Refusal> {
+    ) -> Result<AddressId, AccountRefusal> {
         let remembered = &self.shared.versions;
         if let Some(version) = remembered.get(account, id) {
             return Ok(version);
         }
         let as_of = remembered.changes();
         let address = self.shared.database.address(account, id).await?;
-        let address = address.ok_or(Refusal::UnknownAddress)?;
+        let address = address.ok_or(AccountRefusal::UnknownAddress)?;
         let version = AddressId::new(address.current.id);
         remembered.put(account, id, version, as_of);
         Ok(version)
@@ -315,7 +319,7 @@ impl Accounts {
         &self,
         account: BuyerId,
         versions: Vec<AddressId>,
-    ) -> Result<Vec<(AddressId, Address)>, Refusal> {
+    ) -> Result<Vec<(AddressId, Address)>, AccountRefusal> {
         if versions.is_empty() {
             return Ok(Vec::new());
         }
@@ -362,8 +366,8 @@ impl Accounts {
     }
 }
 
-const fn place(version: u128) -> Place {
-    Place {
+const fn place(version: u128) -> SealedPlace {
+    SealedPlace {
         table: "address_versions",
         column: "content",
         row: version,
@@ -374,7 +378,7 @@ fn open_address(
     key: &DataKey,
     row: &AddressRow,
     default: Option<u128>,
-) -> Result<Address, Refusal> {
+) -> Result<Address, AccountRefusal> {
     Ok(Address {
         id: row.id,
         content: open_content(key, &row.current)?,
@@ -386,7 +390,7 @@ fn open_address(
 pub(super) fn open_content(
     key: &DataKey,
     version: &AddressVersion,
-) -> Result<AddressDraft, Refusal> {
+) -> Result<AddressDraft, AccountRefusal> {
     let text = key
         .open(place(version.id), &version.content)
         .map_err(|damage| damaged(&damage))?;

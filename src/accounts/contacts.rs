@@ -6,7 +6,7 @@ use super::address_book::{AddressDraft, open_content};
 use super::events::{self, Act, Origin};
 use super::profile::Column;
 use super::vault::DataKey;
-use super::{Accounts, Refusal};
+use super::{AccountRefusal, Accounts};
 use crate::domain::{AddressId, BuyerId, IdMap, Order, ProductId};
 use crate::persistence::database::{Account, AddressVersion};
 
@@ -33,7 +33,7 @@ struct Owner {
 
 impl Accounts {
     /// One for each order, in their order.
-    pub(crate) async fn contacts(&self, orders: &[Order]) -> Result<Vec<Contact>, Refusal> {
+    pub(crate) async fn contacts(&self, orders: &[Order]) -> Result<Vec<Contact>, AccountRefusal> {
         let owners = self.owners(orders).await?;
         let versions = self.versions(orders).await?;
         let contact = |order: &Order| match owners.get(&order.buyer) {
@@ -52,7 +52,7 @@ impl Accounts {
         admin: BuyerId,
         product: ProductId,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let act = Act::OrdersExported(product);
         let event = events::event(act, Some(admin), None, origin, self.now());
         let chain = self.shared.chain.clone();
@@ -60,7 +60,7 @@ impl Accounts {
         Ok(database.append_account_events(chain, vec![event]).await?)
     }
 
-    async fn owners(&self, orders: &[Order]) -> Result<IdMap<BuyerId, Owner>, Refusal> {
+    async fn owners(&self, orders: &[Order]) -> Result<IdMap<BuyerId, Owner>, AccountRefusal> {
         let mut ids: Vec<BuyerId> = orders.iter().map(|order| order.buyer).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -78,7 +78,7 @@ impl Accounts {
     async fn versions(
         &self,
         orders: &[Order],
-    ) -> Result<IdMap<AddressId, AddressVersion>, Refusal> {
+    ) -> Result<IdMap<AddressId, AddressVersion>, AccountRefusal> {
         let mut ids: Vec<u128> = orders
             .iter()
             .filter_map(|order| order.address.map(AddressId::get))
@@ -92,7 +92,7 @@ impl Accounts {
 }
 
 impl Owner {
-    fn contact(&self, version: Option<&AddressVersion>) -> Result<Contact, Refusal> {
+    fn contact(&self, version: Option<&AddressVersion>) -> Result<Contact, AccountRefusal> {
         let Self { account, key } = self;
         let id = account.id;
         let email = account.sealed.email.as_deref();

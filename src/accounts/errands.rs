@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::fields::Email;
-use super::{Accounts, Refusal, Shared};
+use super::{AccountRefusal, Accounts, SharedAccounts};
 use crate::domain::{Span, Timestamp};
 use crate::persistence::database::{Account, Purpose};
 use crate::secrets::LiveKeys;
@@ -29,8 +29,10 @@ pub(super) enum Errand {
 pub(super) struct Errands(mpsc::Sender<Errand>);
 
 impl Errands {
-    pub(super) fn put(&self, errand: Errand) -> Result<(), Refusal> {
-        self.0.try_send(errand).map_err(|_full| Refusal::Busy)
+    pub(super) fn put(&self, errand: Errand) -> Result<(), AccountRefusal> {
+        self.0
+            .try_send(errand)
+            .map_err(|_full| AccountRefusal::Busy)
     }
 }
 
@@ -50,7 +52,7 @@ pub(super) fn start(
     tokio::spawn(sweep(shared, token_keys));
 }
 
-async fn run(shared: Weak<Shared>, mut waiting: mpsc::Receiver<Errand>) {
+async fn run(shared: Weak<SharedAccounts>, mut waiting: mpsc::Receiver<Errand>) {
     while let Some(errand) = waiting.recv().await {
         let Some(shared) = shared.upgrade() else {
             return;
@@ -62,7 +64,7 @@ async fn run(shared: Weak<Shared>, mut waiting: mpsc::Receiver<Errand>) {
     }
 }
 
-async fn sweep(shared: Weak<Shared>, token_keys: Arc<LiveKeys>) {
+async fn sweep(shared: Weak<SharedAccounts>, token_keys: Arc<LiveKeys>) {
     let mut turn = tokio::time::interval(SWEEP_EVERY);
     loop {
         turn.tick().await;
@@ -78,7 +80,7 @@ async fn sweep(shared: Weak<Shared>, token_keys: Arc<LiveKeys>) {
 }
 
 impl Accounts {
-    async fn carry_out(&self, errand: Errand) -> Result<(), Refusal> {
+    async fn carry_out(&self, errand: Errand) -> Result<(), AccountRefusal> {
         let (email, purpose) = match errand {
             Errand::Verify(email) => (email, Purpose::Verify),
             Errand::Reset(email) => (email, Purpose::Reset),
@@ -92,7 +94,7 @@ impl Accounts {
         Ok(())
     }
 
-    async fn sweep(&self) -> Result<(), Refusal> {
+    async fn sweep(&self) -> Result<(), AccountRefusal> {
         let database = &self.shared.database;
         let now = self.now();
         let ended_before = now

@@ -4,8 +4,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::profile::{self, Column};
-use super::vault::{DataKey, Place, Vault};
-use super::{Accounts, Refusal};
+use super::vault::{DataKey, SealedPlace, Vault};
+use super::{AccountRefusal, Accounts};
 use crate::domain::{BuyerId, Span, Timestamp};
 use crate::mail::{Envelope, Language, Letter};
 use crate::persistence::database::{Account, DueLetter, NewLetter, Outbox};
@@ -31,7 +31,11 @@ impl Life {
 
 impl Accounts {
     /// Puts a letter into the outbox.
-    pub(super) async fn write_to(&self, account: &Account, letter: Letter) -> Result<(), Refusal> {
+    pub(super) async fn write_to(
+        &self,
+        account: &Account,
+        letter: Letter,
+    ) -> Result<(), AccountRefusal> {
         let letter = self.notice(account, letter)?;
         self.shared.database.insert_letter(letter).await?;
         self.shared.carrier.ring();
@@ -39,7 +43,11 @@ impl Accounts {
     }
 
     /// A letter that tells an owner what happened.
-    pub(super) fn notice(&self, account: &Account, letter: Letter) -> Result<NewLetter, Refusal> {
+    pub(super) fn notice(
+        &self,
+        account: &Account,
+        letter: Letter,
+    ) -> Result<NewLetter, AccountRefusal> {
         let key = self.data_key(account)?;
         self.letter(account, &key, letter, Life::of(self.now(), LETTER_LIFE))
     }
@@ -50,7 +58,7 @@ impl Accounts {
         key: &DataKey,
         letter: Letter,
         life: Life,
-    ) -> Result<NewLetter, Refusal> {
+    ) -> Result<NewLetter, AccountRefusal> {
         let envelope = address(account, key, letter)?;
         Ok(seal(Outbox::Accounts, key, account.id, &envelope, life))
     }
@@ -62,7 +70,7 @@ pub(crate) fn order_letter(
     account: &Account,
     letter: Letter,
     life: Life,
-) -> Result<NewLetter, Refusal> {
+) -> Result<NewLetter, AccountRefusal> {
     let key = profile::data_key(vault, account)?;
     let envelope = address(account, &key, letter)?;
     Ok(seal(Outbox::Orders, &key, account.id, &envelope, life))
@@ -80,11 +88,11 @@ pub(crate) fn open_letter(vault: &Vault, letter: &DueLetter) -> Result<Envelope,
     Envelope::from_json(&text)
 }
 
-fn address(account: &Account, key: &DataKey, letter: Letter) -> Result<Envelope, Refusal> {
+fn address(account: &Account, key: &DataKey, letter: Letter) -> Result<Envelope, AccountRefusal> {
     let email = account.sealed.email.as_deref();
     let email = Accounts::open(key, account.id, Column::Email, email)?;
     Ok(Envelope {
-        to: email.ok_or(Refusal::NoSuchAccount)?.to_string(),
+        to: email.ok_or(AccountRefusal::NoSuchAccount)?.to_string(),
         language: Language::parse(&account.language).unwrap_or_default(),
         letter,
     })
@@ -109,8 +117,8 @@ pub(super) fn seal(
     }
 }
 
-const fn place(outbox: Outbox, id: u128) -> Place {
-    Place {
+const fn place(outbox: Outbox, id: u128) -> SealedPlace {
+    SealedPlace {
         table: outbox.table(),
         column: "letter",
         row: id,

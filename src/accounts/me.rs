@@ -7,7 +7,7 @@ use super::fields::{PersonName, Phone};
 use super::profile::Column;
 use super::sessions::role_of;
 use super::token::Role;
-use super::{Accounts, BarChange, Refusal};
+use super::{AccountRefusal, Accounts, BarChange};
 use crate::domain::{BuyerId, Timestamp};
 use crate::mail::Language;
 use crate::persistence::database::{AccessChange, ProfilePatch};
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Profile {
 }
 
 impl Accounts {
-    pub(crate) async fn profile(&self, id: BuyerId) -> Result<Profile, Refusal> {
+    pub(crate) async fn profile(&self, id: BuyerId) -> Result<Profile, AccountRefusal> {
         let account = self.own_account(id).await?;
         let mut profile = Profile {
             id,
@@ -70,7 +70,7 @@ impl Accounts {
         &self,
         id: BuyerId,
         change: ProfileChange,
-    ) -> Result<Profile, Refusal> {
+    ) -> Result<Profile, AccountRefusal> {
         let account = self.own_account(id).await?;
         let mut patch = ProfilePatch {
             language: change.language.map(Language::as_str),
@@ -85,13 +85,13 @@ impl Accounts {
                 .map(|phone| seal(Column::Phone, phone.as_str()));
         }
         if !self.shared.database.update_profile(id, patch).await? {
-            return Err(Refusal::NoSuchAccount);
+            return Err(AccountRefusal::NoSuchAccount);
         }
         self.profile(id).await
     }
 
     /// Destroys the data key: nobody can read what it sealed any more, in backups neither. The books keep the id.
-    pub(crate) async fn erase(&self, id: BuyerId, origin: Origin) -> Result<(), Refusal> {
+    pub(crate) async fn erase(&self, id: BuyerId, origin: Origin) -> Result<(), AccountRefusal> {
         let now = self.now();
         let event = events::event(Act::Erased, Some(id), Some(id), origin, now);
         let chain = self.shared.chain.clone();
@@ -115,10 +115,10 @@ impl Accounts {
 }
 
 /// Tells refusals from changes.
-pub(super) fn checked(change: AccessChange) -> Result<AccessChange, Refusal> {
+pub(super) fn checked(change: AccessChange) -> Result<AccessChange, AccountRefusal> {
     match change {
-        AccessChange::NoSuchAccount => Err(Refusal::NoSuchAccount),
-        AccessChange::LastAdmin => Err(Refusal::LastAdmin),
+        AccessChange::NoSuchAccount => Err(AccountRefusal::NoSuchAccount),
+        AccessChange::LastAdmin => Err(AccountRefusal::LastAdmin),
         change @ (AccessChange::Unchanged | AccessChange::Changed { .. }) => Ok(change),
     }
 }

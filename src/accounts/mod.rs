@@ -58,7 +58,7 @@ pub(crate) use contacts::Contact;
 pub(crate) use letters::account_with_address;
 pub(crate) use letters::{LETTER_LIFE, Life, open_letter, order_letter};
 pub(crate) use me::{Profile, ProfileChange};
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::AccountRefusal;
 pub(crate) use sessions::SignedIn;
 pub(crate) use sign_up::NewPerson;
 pub(crate) use sign_up::new_account;
@@ -83,10 +83,10 @@ pub(crate) struct AccountsParts {
 /// Everything about accounts; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Accounts {
-    shared: Arc<Shared>,
+    shared: Arc<SharedAccounts>,
 }
 
-struct Shared {
+struct SharedAccounts {
     database: Database,
     vault: Vault,
     passwords: PasswordPool,
@@ -123,7 +123,7 @@ impl Accounts {
         let events = EventLog::start(parts.database.clone(), Arc::clone(&chain));
         let (errands, waiting) = errands::queue();
         let accounts = Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedAccounts {
                 gate: Gate::new(parts.verifier, Arc::clone(&board)),
                 database: parts.database,
                 vault: parts.vault,
@@ -186,15 +186,15 @@ impl Accounts {
         self.shared.board.raise(account, bar);
     }
 
-    async fn limit(&self, rule: &Rule, key: [u8; 16]) -> Result<(), Refusal> {
+    async fn limit(&self, rule: &Rule, key: [u8; 16]) -> Result<(), AccountRefusal> {
         match self.shared.limits.take(rule, key).await {
             Verdict::Pass => Ok(()),
-            Verdict::Wait(wait) => Err(Refusal::too_many(wait)),
+            Verdict::Wait(wait) => Err(AccountRefusal::too_many(wait)),
         }
     }
 
     /// For what works without a token.
-    async fn limit_asking(&self, origin: Origin) -> Result<(), Refusal> {
+    async fn limit_asking(&self, origin: Origin) -> Result<(), AccountRefusal> {
         self.limit(&rules::ASKING, origin.client.to_be_bytes())
             .await
     }

@@ -3,8 +3,8 @@
 use zeroize::Zeroizing;
 
 use super::fields::{Email, PersonName, Phone, Username};
-use super::vault::{DataKey, Place, Vault};
-use super::{Accounts, Refusal};
+use super::vault::{DataKey, SealedPlace, Vault};
+use super::{AccountRefusal, Accounts};
 use crate::domain::BuyerId;
 use crate::persistence::database::{Account, Sealed};
 
@@ -20,8 +20,8 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const fn place(self, account: BuyerId) -> Place {
-        Place {
+    pub(super) const fn place(self, account: BuyerId) -> SealedPlace {
+        SealedPlace {
             table: TABLE,
             column: match self {
                 Self::Username => "username",
@@ -59,12 +59,12 @@ pub(super) fn seal_person(
 
 impl Accounts {
     /// The data key of an account that has one. Only erased accounts and those without a name have none.
-    pub(super) fn data_key(&self, account: &Account) -> Result<DataKey, Refusal> {
+    pub(super) fn data_key(&self, account: &Account) -> Result<DataKey, AccountRefusal> {
         data_key(&self.shared.vault, account)
     }
 
     /// The data key, made at its first use for an account that an operator made without a name.
-    pub(super) async fn own_data_key(&self, account: &Account) -> Result<DataKey, Refusal> {
+    pub(super) async fn own_data_key(&self, account: &Account) -> Result<DataKey, AccountRefusal> {
         if account.sealed.data_key.is_some() {
             return self.data_key(account);
         }
@@ -83,7 +83,7 @@ impl Accounts {
         account: BuyerId,
         column: Column,
         sealed: Option<&[u8]>,
-    ) -> Result<Option<Zeroizing<String>>, Refusal> {
+    ) -> Result<Option<Zeroizing<String>>, AccountRefusal> {
         let Some(sealed) = sealed else {
             return Ok(None);
         };
@@ -91,9 +91,9 @@ impl Accounts {
     }
 }
 
-pub(super) fn data_key(vault: &Vault, account: &Account) -> Result<DataKey, Refusal> {
+pub(super) fn data_key(vault: &Vault, account: &Account) -> Result<DataKey, AccountRefusal> {
     let Some(wrapped) = account.sealed.data_key.as_deref() else {
-        return Err(Refusal::NoSuchAccount);
+        return Err(AccountRefusal::NoSuchAccount);
     };
     let key = vault.unwrap(account.id, wrapped);
     key.map_err(|damage| damaged(&damage))
@@ -101,9 +101,9 @@ pub(super) fn data_key(vault: &Vault, account: &Account) -> Result<DataKey, Refu
 
 pub(super) fn open_text(
     key: &DataKey,
-    place: Place,
+    place: SealedPlace,
     sealed: &[u8],
-) -> Result<Zeroizing<String>, Refusal> {
+) -> Result<Zeroizing<String>, AccountRefusal> {
     let bytes = key.open(place, sealed).map_err(|damage| damaged(&damage))?;
     match str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
@@ -112,7 +112,7 @@ pub(super) fn open_text(
 }
 
 /// Somebody changed the tables, or the keys are other ones: an operator must know, the client only that it failed.
-pub(super) fn damaged(damage: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn damaged(damage: &dyn std::fmt::Display) -> AccountRefusal {
     tracing::error!(%damage, "personal data does not open; restore the table or the keys");
-    Refusal::Damaged
+    AccountRefusal::Damaged
 }

@@ -4,7 +4,7 @@ use super::events::{self, Act, Origin};
 use super::fields::Email;
 use super::passwords::{Password, Verified};
 use super::sessions::role_of;
-use super::{Accounts, BarChange, Refusal, errands, rules};
+use super::{AccountRefusal, Accounts, BarChange, errands, rules};
 use crate::domain::BuyerId;
 use crate::mail::Letter;
 use crate::persistence::database::{Account, NewPassword, Purpose};
@@ -17,7 +17,7 @@ impl Accounts {
         &self,
         email: Email,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         self.limit_asking(origin).await?;
         self.limit_letters(&rules::RESET_LETTERS, &email).await?;
         self.shared.errands.put(errands::Errand::Reset(email))
@@ -30,11 +30,14 @@ impl Accounts {
         code: &str,
         password: Password,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         self.limit_asking(origin).await?;
         // Before the code is looked at: a wrong code costs as much as a right one.
         let hash = self.hash(password).await?;
-        let account = self.account_of(email).await?.ok_or(Refusal::CodeInvalid)?;
+        let account = self
+            .account_of(email)
+            .await?
+            .ok_or(AccountRefusal::CodeInvalid)?;
         let id = account.id;
         let now = self.now();
         let code_hash = self.code_hash(id, Purpose::Reset, code);
@@ -51,7 +54,7 @@ impl Accounts {
             .shared
             .database
             .reset_password(code_hash, new, chain, event);
-        let epoch = reset.await?.ok_or(Refusal::CodeInvalid)?;
+        let epoch = reset.await?.ok_or(AccountRefusal::CodeInvalid)?;
         self.after_new_password(&account, epoch, None)
     }
 
@@ -62,7 +65,7 @@ impl Accounts {
         current: Password,
         new: Password,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let id = bearer.id;
         let key = id.to_bytes();
         self.limit(&rules::PASSWORD_CHECKS, key).await?;
@@ -70,7 +73,7 @@ impl Accounts {
         let stored = account.password_hash.clone();
         let verified = self.verify(current, stored.clone()).await?;
         let (Some(old), Verified::Yes { .. }) = (stored, verified) else {
-            return Err(Refusal::WrongPassword);
+            return Err(AccountRefusal::WrongPassword);
         };
         self.shared
             .limits
@@ -90,13 +93,13 @@ impl Accounts {
         let chain = self.shared.chain.clone();
         let changed = self.shared.database.change_password(old, new, chain, event);
         // Somebody else was faster: what was typed as current is no longer.
-        let epoch = changed.await?.ok_or(Refusal::WrongPassword)?;
+        let epoch = changed.await?.ok_or(AccountRefusal::WrongPassword)?;
         self.after_new_password(&account, epoch, kept_session)
     }
 
-    async fn hash(&self, password: Password) -> Result<Box<str>, Refusal> {
+    async fn hash(&self, password: Password) -> Result<Box<str>, AccountRefusal> {
         let hash = self.shared.passwords.hash(password).await;
-        hash.map(Into::into).map_err(|_busy| Refusal::Busy)
+        hash.map(Into::into).map_err(|_busy| AccountRefusal::Busy)
     }
 
     fn after_new_password(
@@ -104,7 +107,7 @@ impl Accounts {
         account: &Account,
         epoch: u64,
         spared: Option<u128>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         self.raise_bar(
             account.id,
             epoch,
@@ -119,10 +122,10 @@ impl Accounts {
     }
 
     /// The account of somebody whose token is good.
-    pub(super) async fn own_account(&self, id: BuyerId) -> Result<Account, Refusal> {
+    pub(super) async fn own_account(&self, id: BuyerId) -> Result<Account, AccountRefusal> {
         let account = self.shared.database.account(id).await?;
         account
             .filter(|account| account.erased_at.is_none())
-            .ok_or(Refusal::NoSuchAccount)
+            .ok_or(AccountRefusal::NoSuchAccount)
     }
 }

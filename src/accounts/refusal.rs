@@ -3,7 +3,7 @@
 use crate::persistence::database;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum AccountRefusal {
     #[error("the name is in use")]
     UsernameTaken,
     /// Wrong, used, expired, or for an address that nobody has: which of them is not told.
@@ -46,7 +46,7 @@ pub(crate) enum Refusal {
     Database(#[from] database::Error),
 }
 
-impl Refusal {
+impl AccountRefusal {
     /// What an expired wait is told: at least a second.
     pub(super) fn too_many(wait: std::time::Duration) -> Self {
         Self::TooMany {

@@ -4,12 +4,12 @@ use super::events::{self, Act, Origin};
 use super::me::checked;
 use super::sessions::role_of;
 use super::token::Role;
-use super::{Accounts, BarChange, Refusal};
+use super::{AccountRefusal, Accounts, BarChange};
 use crate::domain::BuyerId;
 use crate::persistence::database::{AccessChange, Account};
 
 impl Accounts {
-    pub(crate) async fn role_of(&self, id: BuyerId) -> Result<Role, Refusal> {
+    pub(crate) async fn role_of(&self, id: BuyerId) -> Result<Role, AccountRefusal> {
         role_of(&self.own_account(id).await?)
     }
 
@@ -19,7 +19,7 @@ impl Accounts {
         id: BuyerId,
         role: Role,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let account = self.own_account(id).await?;
         let now = self.now();
         let act = Act::RoleChanged(role_of(&account)?, role);
@@ -38,7 +38,7 @@ impl Accounts {
         admin: BuyerId,
         id: BuyerId,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let account = self.own_account(id).await?;
         let now = self.now();
         let event = events::event(Act::Suspended, Some(admin), Some(id), origin, now);
@@ -54,7 +54,7 @@ impl Accounts {
         admin: BuyerId,
         id: BuyerId,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let account = self.own_account(id).await?;
         let now = self.now();
         let event = events::event(Act::Reinstated, Some(admin), Some(id), origin, now);

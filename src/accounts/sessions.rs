@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::events::{self, Act, Origin};
 use super::sign_in::check_standing;
 use super::token::{Bearer as TokenBearer, Role};
-use super::{Accounts, BarChange, Refusal};
+use super::{AccountRefusal, Accounts, BarChange};
 use crate::domain::{BuyerId, Span, Timestamp};
 use crate::mail::Letter;
 use crate::persistence::database::{Account, Error, Session};
@@ -53,7 +53,7 @@ impl std::fmt::Debug for SignedIn {
 }
 
 impl Accounts {
-    pub(super) async fn open_session(&self, account: &Account) -> Result<SignedIn, Refusal> {
+    pub(super) async fn open_session(&self, account: &Account) -> Result<SignedIn, AccountRefusal> {
         let id = Uuid::now_v7();
         let (refresh_token, token_hash) = self.draw_refresh_token(id.as_u128());
         let now = self.now();
@@ -72,7 +72,7 @@ impl Accounts {
             .open_session(session, account.access_epoch);
         if !opened.await? {
             // Another password, a suspension: what was checked a moment ago is true no longer.
-            return Err(Refusal::InvalidCredentials);
+            return Err(AccountRefusal::InvalidCredentials);
         }
         self.signed_in(account, id, refresh_token)
     }
@@ -89,19 +89,25 @@ impl Accounts {
 
     /// Takes a refresh token for a new pair. A token that was used before ends the session: one of the two who had it is
     /// not who they should be.
-    pub(crate) async fn refresh(&self, token: &str, origin: Origin) -> Result<SignedIn, Refusal> {
-        let presented = self.parse(token).ok_or(Refusal::InvalidRefreshToken)?;
+    pub(crate) async fn refresh(
+        &self,
+        token: &str,
+        origin: Origin,
+    ) -> Result<SignedIn, AccountRefusal> {
+        let presented = self
+            .parse(token)
+            .ok_or(AccountRefusal::InvalidRefreshToken)?;
         let session = self.shared.database.session(presented.session).await?;
         let now = self.now();
         let session = session
             .filter(|session| is_live(session, now))
-            .ok_or(Refusal::InvalidRefreshToken)?;
+            .ok_or(AccountRefusal::InvalidRefreshToken)?;
         if !bool::from(session.token_hash.ct_eq(&presented.hash)) {
             return Err(self.reused(&session, origin).await?);
         }
         let account = self.shared.database.account(session.account).await?;
-        let account = account.ok_or(Refusal::InvalidRefreshToken)?;
-        check_standing(&account).map_err(|_ended| Refusal::InvalidRefreshToken)?;
+        let account = account.ok_or(AccountRefusal::InvalidRefreshToken)?;
+        check_standing(&account).map_err(|_ended| AccountRefusal::InvalidRefreshToken)?;
         let (refresh_token, new_hash) = self.draw_refresh_token(session.id);
         let rotated =
             self.shared
@@ -112,7 +118,7 @@ impl Accounts {
             // Ended meanwhile, by whoever may, or used twice at once.
             let is_over = now_kept.is_none_or(|it| it.revoked_at.is_some());
             return Err(match is_over {
-                true => Refusal::InvalidRefreshToken,
+                true => AccountRefusal::InvalidRefreshToken,
                 false => self.reused(&session, origin).await?,
             });
         }
@@ -125,7 +131,7 @@ impl Accounts {
         token: &str,
         everywhere: bool,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let Some(presented) = self.parse(token) else {
             return Ok(());
         };
@@ -157,7 +163,7 @@ impl Accounts {
         Ok(())
     }
 
-    async fn end_access(&self, id: BuyerId, origin: Origin) -> Result<(), Refusal> {
+    async fn end_access(&self, id: BuyerId, origin: Origin) -> Result<(), AccountRefusal> {
         let Some(account) = self.shared.database.account(id).await? else {
             return Ok(());
         };
@@ -182,7 +188,11 @@ impl Accounts {
     }
 
     /// Ends the session and tells its owner.
-    async fn reused(&self, session: &Session, origin: Origin) -> Result<Refusal, Refusal> {
+    async fn reused(
+        &self,
+        session: &Session,
+        origin: Origin,
+    ) -> Result<AccountRefusal, AccountRefusal> {
         self.end_session(session).await?;
         self.note(Act::RefreshReused, None, Some(session.account), origin);
         let owner = self.shared.database.account(session.account).await?;
@@ -190,7 +200,7 @@ impl Accounts {
             self.write_to(&owner, Letter::SignedOutEverywhere {})
                 .await?;
         }
-        Ok(Refusal::InvalidRefreshToken)
+        Ok(AccountRefusal::InvalidRefreshToken)
     }
 
     fn signed_in(
@@ -198,7 +208,7 @@ impl Accounts {
         account: &Account,
         session: Uuid,
         refresh_token: Zeroizing<String>,
-    ) -> Result<SignedIn, Refusal> {
+    ) -> Result<SignedIn, AccountRefusal> {
         let bearer = TokenBearer {
             user: Uuid::from_u128(account.id.get()),
             role: role_of(account)?,
@@ -209,7 +219,7 @@ impl Accounts {
         let issued = self.shared.issuer.issue(&bearer, expires_in_secs);
         let access_token = issued.map_err(|error| {
             tracing::error!(%error, "an access token could not be signed");
-            Refusal::Busy
+            AccountRefusal::Busy
         })?;
         Ok(SignedIn {
             access_token,
@@ -259,8 +269,8 @@ impl Accounts {
     }
 }
 
-pub(super) fn role_of(account: &Account) -> Result<Role, Refusal> {
-    Role::parse(&account.role).ok_or(Refusal::Database(Error::Damaged { what: "a role" }))
+pub(super) fn role_of(account: &Account) -> Result<Role, AccountRefusal> {
+    Role::parse(&account.role).ok_or(AccountRefusal::Database(Error::Damaged { what: "a role" }))
 }
 
 fn is_live(session: &Session, now: Timestamp) -> bool {

@@ -4,7 +4,7 @@ use super::events::{Act, Origin};
 use super::fields::Username;
 use super::passwords::{Password, Verified};
 use super::vault::Index;
-use super::{Accounts, Refusal, SignedIn, limit_key, rules};
+use super::{AccountRefusal, Accounts, SignedIn, limit_key, rules};
 use crate::persistence::database::Account;
 use crate::persistence::limits::Verdict;
 
@@ -24,7 +24,7 @@ impl Accounts {
         username: &Username,
         password: Password,
         origin: Origin,
-    ) -> Result<SignedIn, Refusal> {
+    ) -> Result<SignedIn, AccountRefusal> {
         let index = self.shared.vault.index(Index::Username, username.key());
         let attempt = self.attempt(&index, origin);
         // Without a look-up: turning somebody away must stay cheap.
@@ -39,7 +39,7 @@ impl Accounts {
         let (Some(account), Verified::Yes { rehash }) = (found, verified) else {
             self.failed(&attempt).await;
             self.note(Act::SignInFailed, None, id, origin);
-            return Err(Refusal::InvalidCredentials);
+            return Err(AccountRefusal::InvalidCredentials);
         };
         self.succeeded(&attempt).await;
         check_standing(&account)?;
@@ -59,14 +59,14 @@ impl Accounts {
         &self,
         password: Password,
         stored: Option<Box<str>>,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, AccountRefusal> {
         use super::passwords::VerifyError;
         let verified = self
             .shared
             .passwords
             .verify(password, stored.map(String::from));
         verified.await.map_err(|error| match error {
-            VerifyError::Busy(_) => Refusal::Busy,
+            VerifyError::Busy(_) => AccountRefusal::Busy,
             VerifyError::Damaged(_) => super::profile::damaged(&"the hash of a password"),
         })
     }
@@ -85,7 +85,7 @@ impl Accounts {
         }
     }
 
-    async fn limit_attempt(&self, attempt: &Attempt) -> Result<(), Refusal> {
+    async fn limit_attempt(&self, attempt: &Attempt) -> Result<(), AccountRefusal> {
         let limits = &self.shared.limits;
         self.limit(&rules::SIGN_IN_BY_CLIENT, attempt.client)
             .await?;
@@ -97,7 +97,7 @@ impl Accounts {
         };
         // First: an address that is known may be shared with somebody who guesses.
         if limits.is_marked(rules::FAILED, attempt.pair).await {
-            return Err(Refusal::too_many(wait));
+            return Err(AccountRefusal::too_many(wait));
         }
         if limits.is_marked(rules::KNOWN, attempt.pair).await {
             return Ok(());
@@ -128,12 +128,12 @@ impl Accounts {
 }
 
 /// May somebody who knows the password come in?
-pub(super) fn check_standing(account: &Account) -> Result<(), Refusal> {
+pub(super) fn check_standing(account: &Account) -> Result<(), AccountRefusal> {
     if account.suspended_at.is_some() {
-        return Err(Refusal::Suspended);
+        return Err(AccountRefusal::Suspended);
     }
     if account.verified_at.is_none() {
-        return Err(Refusal::EmailNotVerified);
+        return Err(AccountRefusal::EmailNotVerified);
     }
     Ok(())
 }

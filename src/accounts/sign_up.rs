@@ -10,7 +10,7 @@ use super::passwords::{Password, PasswordPool};
 use super::profile::{self, Column};
 use super::token::Role;
 use super::vault::{DataKey, Index, Vault};
-use super::{Accounts, Refusal, Shared, errands, limit_key, rules};
+use super::{AccountRefusal, Accounts, SharedAccounts, errands, limit_key, rules};
 use crate::domain::{BuyerId, Span, Timestamp};
 use crate::mail::{Envelope, Language, Letter};
 use crate::persistence::database::{self, Account, NewCode, Outbox, Purpose, SignedUp};
@@ -37,7 +37,7 @@ impl Accounts {
         &self,
         username: &Username,
         origin: Origin,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, AccountRefusal> {
         self.limit_asking(origin).await?;
         let index = self.shared.vault.index(Index::Username, username.key());
         let namesake = self.shared.database.account_by_username(index).await?;
@@ -54,7 +54,7 @@ impl Accounts {
         person: NewPerson,
         language: Language,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         self.limit_asking(origin).await?;
         self.limit_letters(&rules::VERIFY_LETTERS, &person.email)
             .await?;
@@ -91,7 +91,7 @@ impl Accounts {
             .await?
         {
             SignedUp::Made => self.note(Act::SignedUp, Some(id), Some(id), origin),
-            SignedUp::UsernameTaken => return Err(Refusal::UsernameTaken),
+            SignedUp::UsernameTaken => return Err(AccountRefusal::UsernameTaken),
             SignedUp::AddressKnown(known) => self.write_to(&known, Letter::AddressInUse {}).await?,
         }
         self.shared.carrier.ring();
@@ -104,10 +104,10 @@ impl Accounts {
         id: BuyerId,
         role: Role,
         person: NewPerson,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let (_, account) = self.new_account(id, role, person).await?;
         match self.shared.database.create_account(account).await {
-            Err(database::Error::Taken) => Err(Refusal::UsernameTaken),
+            Err(database::Error::Taken) => Err(AccountRefusal::UsernameTaken),
             other => Ok(other?),
         }
     }
@@ -117,8 +117,8 @@ impl Accounts {
         id: BuyerId,
         role: Role,
         person: NewPerson,
-    ) -> Result<(DataKey, Account), Refusal> {
-        let Shared {
+    ) -> Result<(DataKey, Account), AccountRefusal> {
+        let SharedAccounts {
             vault, passwords, ..
         } = &*self.shared;
         new_account(vault, passwords, id, role, person, self.now()).await
@@ -130,16 +130,19 @@ impl Accounts {
         email: &Email,
         code: &str,
         origin: Origin,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         self.limit_asking(origin).await?;
-        let account = self.account_of(email).await?.ok_or(Refusal::CodeInvalid)?;
+        let account = self
+            .account_of(email)
+            .await?
+            .ok_or(AccountRefusal::CodeInvalid)?;
         let hash = self.code_hash(account.id, Purpose::Verify, code);
         let verified = self
             .shared
             .database
             .verify_email(account.id, hash, self.now());
         if !verified.await? {
-            return Err(Refusal::CodeInvalid);
+            return Err(AccountRefusal::CodeInvalid);
         }
         self.note(
             Act::EmailVerified,
@@ -151,18 +154,29 @@ impl Accounts {
     }
 
     /// Mails a new code if the address waits to be verified. Answered before it is known whether it does.
-    pub(crate) async fn resend_code(&self, email: Email, origin: Origin) -> Result<(), Refusal> {
+    pub(crate) async fn resend_code(
+        &self,
+        email: Email,
+        origin: Origin,
+    ) -> Result<(), AccountRefusal> {
         self.limit_asking(origin).await?;
         self.limit_letters(&rules::VERIFY_LETTERS, &email).await?;
         self.shared.errands.put(errands::Errand::Verify(email))
     }
 
-    pub(super) async fn limit_letters(&self, rule: &Rule, email: &Email) -> Result<(), Refusal> {
+    pub(super) async fn limit_letters(
+        &self,
+        rule: &Rule,
+        email: &Email,
+    ) -> Result<(), AccountRefusal> {
         let index = self.shared.vault.index(Index::Email, email.as_str());
         self.limit(rule, limit_key(&index)).await
     }
 
-    pub(super) async fn account_of(&self, email: &Email) -> Result<Option<Account>, Refusal> {
+    pub(super) async fn account_of(
+        &self,
+        email: &Email,
+    ) -> Result<Option<Account>, AccountRefusal> {
         let index = self.shared.vault.index(Index::Email, email.as_str());
         Ok(self.shared.database.account_by_email(index).await?)
     }
@@ -172,7 +186,7 @@ impl Accounts {
         &self,
         account: &Account,
         purpose: Purpose,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AccountRefusal> {
         let key = self.data_key(account)?;
         let username = Self::open(
             &key,
@@ -230,9 +244,9 @@ pub(crate) async fn new_account(
     role: Role,
     person: NewPerson,
     now: Timestamp,
-) -> Result<(DataKey, Account), Refusal> {
+) -> Result<(DataKey, Account), AccountRefusal> {
     let hash = passwords.hash(person.password).await;
-    let hash = hash.map_err(|_busy| Refusal::Busy)?;
+    let hash = hash.map_err(|_busy| AccountRefusal::Busy)?;
     let (username, email) = (&person.username, &person.email);
     let (key, sealed) =
         profile::seal_person(vault, id, username, email, &person.name, &person.phone);

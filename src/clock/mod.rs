@@ -2,23 +2,26 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `mod.rs` | the clocks: those of the system, and one that a test moves by hand |
+//! | `mod.rs` | the clocks of the system |
+//! | `manual.rs` | one that a test moves by hand |
 //! | `discipline.rs` | how engine time is led after a wall clock that may jump; pure |
 //! | `engine_time.rs` | engine time, read by every thread and led by the engine's |
 
 mod discipline;
 mod engine_time;
+#[cfg(any(test, feature = "test-doubles"))]
+mod manual;
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
 
 use crate::domain::{Span, Timestamp};
 
 pub(crate) use engine_time::EngineTime;
 pub use engine_time::WallClock;
+#[cfg(any(test, feature = "test-doubles"))]
+pub use manual::ManualClock;
 
 /// What time it is, and how much of it has passed.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -50,47 +53,5 @@ impl Clock for SystemClock {
         let [secs, nanos] =
             [read.tv_sec, read.tv_nsec].map(|it| u64::try_from(it).unwrap_or_default());
         Span::from_micros_u64(secs.saturating_mul(1_000_000) + nanos / 1_000)
-    }
-}
-
-/// A clock that a test moves by hand.
-#[derive(Debug, Clone)]
-pub struct ManualClock(Arc<Mutex<Hands>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Hands {
-    wall: Timestamp,
-    monotonic: Span,
-}
-
-impl ManualClock {
-    pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(Hands {
-            wall: now,
-            monotonic: Span::ZERO,
-        })))
-    }
-
-    /// Lets time pass.
-    pub fn advance(&self, span: Span) {
-        let mut hands = self.0.lock();
-        hands.wall = hands.wall.plus(span);
-        let passed = hands.monotonic.as_micros().saturating_add(span.as_micros());
-        hands.monotonic = Span::from_micros_u64(passed);
-    }
-
-    /// Sets the wall clock, also backwards, in no time at all.
-    pub fn set(&self, now: Timestamp) {
-        self.0.lock().wall = now;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        self.0.lock().wall
-    }
-
-    fn monotonic(&self) -> Span {
-        self.0.lock().monotonic
     }
 }

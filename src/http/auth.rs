@@ -14,7 +14,7 @@ use super::routes::{Declaration, routes};
 use crate::accounts::events::Origin;
 use crate::accounts::fields::{Email, PersonName, Phone, Username};
 use crate::accounts::passwords::Password;
-use crate::accounts::{Accounts, NewPerson, Refusal, SignedIn};
+use crate::accounts::{AccountRefusal, Accounts, NewPerson, SignedIn};
 use crate::mail::Language;
 
 #[derive(Deserialize, ToSchema)]
@@ -239,7 +239,7 @@ async fn sign_in(
     let username = Username::parse(&body.0.username);
     let password = Password::for_sign_in(&body.0.password);
     let (Ok(username), Ok(password)) = (username, password) else {
-        return Err(Refusal::InvalidCredentials.into());
+        return Err(AccountRefusal::InvalidCredentials.into());
     };
     let signed_in = accounts.sign_in(&username, password, asked.0).await?;
     Ok(Json(signed_in.into()))

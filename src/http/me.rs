@@ -14,7 +14,7 @@ use super::routes::{Declaration, routes};
 use super::words::{rfc3339, uuid_of};
 use crate::accounts::fields::{PersonName, Phone};
 use crate::accounts::passwords::Password;
-use crate::accounts::{Accounts, Profile, ProfileChange, Refusal};
+use crate::accounts::{AccountRefusal, Accounts, Profile, ProfileChange};
 use crate::mail::Language;
 
 /// Fields that are left out stay as they are.
@@ -106,7 +106,7 @@ async fn change_password(
     let new = fields.done(new)?;
     // What cannot be a password is not the right one.
     let current = Password::for_sign_in(&body.0.current_password);
-    let current = current.map_err(|_impossible| Refusal::WrongPassword)?;
+    let current = current.map_err(|_impossible| AccountRefusal::WrongPassword)?;
     accounts
         .change_password(caller.bearer, current, new, asked.0)
         .await?;

@@ -157,7 +157,7 @@ async fn views(
     versions.sort_unstable();
     versions.dedup();
     let frozen = match accounts.frozen_addresses(buyer, versions).await {
-        Err(accounts::Refusal::Database(error)) if error.heals() => {
+        Err(accounts::AccountRefusal::Database(error)) if error.heals() => {
             tracing::warn!(%error, "orders are shown without their addresses");
             Vec::new()
         }

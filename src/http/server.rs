@@ -23,7 +23,7 @@ use super::health::Lag;
 use super::live::{Admission, Connection, Hub};
 use crate::accounts::Accounts;
 use crate::actors::EngineLink;
-use crate::gateways::payment::WebhookDoor;
+use crate::gateways::payment::WebhookVerifier;
 use crate::persistence::database::Database;
 use crate::persistence::journey::Journeys;
 
@@ -52,7 +52,7 @@ pub(crate) struct HttpParts {
     pub(crate) journeys: Journeys,
     pub(crate) proxies: TrustedProxies,
     pub(crate) lag: Lag,
-    pub(crate) webhooks: WebhookDoor,
+    pub(crate) webhooks: WebhookVerifier,
 }
 
 /// A server at work.

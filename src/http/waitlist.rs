@@ -14,7 +14,7 @@ use super::routes::{Declaration, routes};
 use super::wire::{Page, PageQuery};
 use super::words::{rfc3339, uuid_of};
 use crate::actors::Engine;
-use crate::actors::message::Place;
+use crate::actors::message::WaitlistPlace;
 use crate::domain::{Offer, ProductId, Quantity};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -123,7 +123,7 @@ async fn list(
 }
 
 impl PlaceView {
-    pub(crate) fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &WaitlistPlace) -> Self {
         let waiter = &place.waiter;
         Self {
             product_id: uuid_of(place.product.get()),

@@ -15,7 +15,7 @@ use crate::actors::Engine;
 use crate::actors::message::Refusal;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::{AttemptId, Money, OrderId, PaymentOutcome, Rejection};
-use crate::gateways::payment::{SignatureError, WebhookDoor, Word};
+use crate::gateways::payment::{ProviderWord, SignatureError, WebhookVerifier};
 
 /// What came of an event; said again, it comes to the same.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -49,7 +49,7 @@ async fn receive(
     provider: Path<String>,
     request: HttpRequest,
     body: RawBody,
-    door: Data<WebhookDoor>,
+    door: Data<WebhookVerifier>,
     engine: Data<Engine>,
 ) -> Result<impl Responder, Problem> {
     if !door.is_for(&provider) {
@@ -64,7 +64,7 @@ async fn receive(
         .map_err(signature_invalid)?;
     let word = door.read(&body)?;
     let told = match word {
-        Word::Outcome {
+        ProviderWord::Outcome {
             order,
             attempt,
             outcome,
@@ -75,11 +75,11 @@ async fn receive(
             outcome,
             amount,
         },
-        Word::RefundFailed { refund } => {
+        ProviderWord::RefundFailed { refund } => {
             tracing::error!(%refund, "refund `{refund}` failed at the provider after it was made; give the money back by hand");
             return Ok(Json(IGNORED));
         }
-        Word::Nothing(what) => {
+        ProviderWord::Nothing(what) => {
             tracing::debug!("a webhook about {what} was ignored");
             return Ok(Json(IGNORED));
         }

@@ -13,7 +13,7 @@ use super::routes::{Declaration, routes};
 use super::wire::{Money, Page, PageQuery, PlacedOrder, ProductView, WindowView};
 use super::words::{rfc3339, uuid_of};
 use super::{ids, orders};
-use crate::accounts::{Accounts, Refusal};
+use crate::accounts::{AccountRefusal, Accounts};
 use crate::actors::message::PlaceOrder;
 use crate::actors::{Engine, Listing};
 use crate::domain::{self, BuyerId, Details, Line, Order, OrderId, ProductId, Quantity, Timestamp};
@@ -200,7 +200,7 @@ async fn buy_all(
     command.lines = wishes.iter().map(|it| (it.product, it.quantity)).collect();
     let order = if command.lines.is_empty() {
         let before = orders::placed_before(&engine, &command).await?;
-        before.ok_or(Refusal::WishlistEmpty)?
+        before.ok_or(AccountRefusal::WishlistEmpty)?
     } else {
         orders::place(&engine, &accounts, command, address_id).await?
     };

@@ -76,7 +76,7 @@ impl NoticesParts {
 
 /// Where letters go on: found before the journal belongs to the engine, used once the keys of accounts are there. From the
 /// first moment on the journal keeps what lies behind it.
-pub struct Place {
+pub struct LettersPlace {
     journal: View,
     point: ResumePoint,
     progress: Progress,
@@ -91,7 +91,7 @@ pub enum PlaceError {
     Resume(#[from] ResumeError),
 }
 
-impl Place {
+impl LettersPlace {
     /// Behind the last letter that was written; in a database of which nobody has written yet, where SQL stands: the past is
     /// not told.
     pub async fn find(
@@ -122,9 +122,9 @@ impl Place {
     }
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for LettersPlace {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Place({})", self.progress.position())
+        write!(out, "LettersPlace({})", self.progress.position())
     }
 }
 
@@ -133,8 +133,12 @@ impl std::fmt::Debug for Place {
 pub struct Notices(Follower<TellError>);
 
 impl Notices {
-    pub fn start(place: Place, parts: NoticesParts, pace: Options) -> Result<Self, StopReason> {
-        let Place {
+    pub fn start(
+        place: LettersPlace,
+        parts: NoticesParts,
+        pace: Options,
+    ) -> Result<Self, StopReason> {
+        let LettersPlace {
             journal,
             point,
             progress,

@@ -100,7 +100,7 @@ impl Follow for Teller {
     }
 
     fn always_commits_durably(&self) -> bool {
-        self.parts.database.engine().always_commits_durably()
+        self.parts.database.dialect().always_commits_durably()
     }
 
     async fn apply(&mut self, batch: &Batch, durably: bool) -> Result<(), TellError> {

@@ -72,7 +72,7 @@ pub struct Journey<T> {
 
 /// Why a journey is not told.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum JourneyRefusal {
     #[error("as many journeys are being read as are admitted")]
     Busy,
     #[error(transparent)]
@@ -151,7 +151,7 @@ impl Journeys {
     }
 
     /// Every record about the order.
-    pub async fn of_order(&self, order: &Order) -> Result<Journey<Step>, Refusal> {
+    pub async fn of_order(&self, order: &Order) -> Result<Journey<Step>, JourneyRefusal> {
         let (id, placed) = (order.id, order.sequence);
         let journal = Arc::clone(&self.journal);
         self.read(move || again_if_released(|| order_journey(&journal, id, placed)))
@@ -164,7 +164,7 @@ impl Journeys {
         product: ProductId,
         after: u64,
         limit: usize,
-    ) -> Result<Journey<Movement>, Refusal> {
+    ) -> Result<Journey<Movement>, JourneyRefusal> {
         let journal = Arc::clone(&self.journal);
         let wanted = Wanted {
             product,
@@ -180,31 +180,35 @@ impl Journeys {
     /// On a thread that may block. The permit is held until that is done, whether or not anybody still waits.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
+        read: impl FnOnce() -> Result<T, JourneyRefusal> + Send + 'static,
+    ) -> Result<T, JourneyRefusal> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit: OwnedSemaphorePermit = permit.map_err(|_none_left| Refusal::Busy)?;
+        let permit: OwnedSemaphorePermit = permit.map_err(|_none_left| JourneyRefusal::Busy)?;
         let reading = tokio::task::spawn_blocking(move || {
             let read = read();
             drop(permit);
             read
         });
-        reading.await.unwrap_or(Err(Refusal::Stopped))
+        reading.await.unwrap_or(Err(JourneyRefusal::Stopped))
     }
 }
 
 /// Segments that SQL has are released at any time, also while they are being read.
-fn again_if_released<T>(read: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
+fn again_if_released<T>(read: impl Fn() -> Result<T, JourneyRefusal>) -> Result<T, JourneyRefusal> {
     for _ in 1..TRIES_MAX {
         match read() {
-            Err(Refusal::Read(ReadError::Released { .. })) => {}
+            Err(JourneyRefusal::Read(ReadError::Released { .. })) => {}
             other => return other,
         }
     }
     read()
 }
 
-fn order_journey(journal: &View, id: OrderId, placed: u64) -> Result<Journey<Step>, Refusal> {
+fn order_journey(
+    journal: &View,
+    id: OrderId,
+    placed: u64,
+) -> Result<Journey<Step>, JourneyRefusal> {
     let mut reader = open(journal, Position::new(placed.saturating_sub(1)))?;
     let from_position = reader.position().get().saturating_add(1);
     let mut steps = Vec::new();
@@ -244,7 +248,7 @@ fn product_journey(
     journal: &View,
     wanted: Wanted,
     known: Option<(Position, Stock)>,
-) -> Result<Journey<Movement>, Refusal> {
+) -> Result<Journey<Movement>, JourneyRefusal> {
     let mut reader = open(journal, Position::ZERO)?;
     let from_position = reader.position().get().saturating_add(1);
     let mut complete = from_position <= 1;
@@ -299,7 +303,7 @@ fn begins(event: &Event, id: ProductId) -> bool {
 }
 
 /// A reader after `after`, or after what is no longer kept.
-fn open(journal: &View, after: Position) -> Result<Box<dyn JournalReader>, Refusal> {
+fn open(journal: &View, after: Position) -> Result<Box<dyn JournalReader>, JourneyRefusal> {
     match journal.reader(after) {
         Err(ReadError::Released { first, .. }) => {
             let before_first = first.get().saturating_sub(1);
@@ -315,13 +319,13 @@ fn walk(
     reader: &mut dyn JournalReader,
     id: u128,
     mut show: impl FnMut(Step, &Event) -> bool,
-) -> Result<(), Refusal> {
+) -> Result<(), JourneyRefusal> {
     let mut records = Records::new();
     while reader.next_batch(RECORDS_AT_ONCE, &mut records)? > 0 {
         let wanted = records.iter().filter(|(_, it)| codec::mentions(it, id));
         for (position, record) in wanted {
             let event = codec::decode(record).map_err(|source| {
-                let unreadable = Refusal::Codec { position, source };
+                let unreadable = JourneyRefusal::Codec { position, source };
                 journal.report_damage(&unreadable.to_string());
                 unreadable
             })?;

@@ -45,7 +45,7 @@ impl Default for PoolOptions {
 
 /// The threads. Dropping it ends them after the hash in hand; whoever waits is told [`Busy`].
 pub(crate) struct PasswordPool {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     /// What a password is compared with if there is no account: nobody knows the password of this hash.
     dummy: Arc<str>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct PoolCounters {
     pub(crate) waiting: usize,
 }
 
-struct Shared {
+struct SharedPool {
     queue: Mutex<Queue>,
     /// Something is in the queue, or it is closed.
     wake: Condvar,
@@ -121,7 +121,7 @@ impl PasswordPool {
         let nobody_knows: [u8; 32] = rand::random();
         let dummy = Hasher::new(hash, Arc::default()).hash(&nobody_knows);
         let pool = Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedPool {
                 queue: Mutex::default(),
                 wake: Condvar::new(),
                 queue_max: options.queue_max,
@@ -217,7 +217,7 @@ impl Drop for PasswordPool {
     }
 }
 
-impl Shared {
+impl SharedPool {
     fn put(&self, job: Box<dyn Job>) -> Result<(), Busy> {
         let mut queue = self.queue.lock();
         if queue.jobs.len() >= self.queue_max {

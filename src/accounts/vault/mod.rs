@@ -26,7 +26,7 @@ use crate::secrets::{Key, LiveKeys, Secrets};
 pub(crate) use hashes::Index;
 #[cfg(test)]
 pub(crate) use sealed::PLAIN_BYTES_MAX;
-pub(crate) use sealed::{Damaged, DataKey, Place, Why};
+pub(crate) use sealed::{Damaged, DataKey, SealedPlace, Why};
 
 use hashes::Hashes;
 use sealed::Seal;
@@ -59,7 +59,7 @@ impl Vault {
 
     /// The data key of the account, from what `accounts.data_key` holds.
     pub(crate) fn unwrap(&self, owner: BuyerId, wrapped: &[u8]) -> Result<DataKey, Damaged> {
-        let place = Place::of_data_key(owner);
+        let place = SealedPlace::of_data_key(owner);
         let damaged = |why| Damaged { place, why };
         let id = sealed::key_id(wrapped).map_err(damaged)?;
         let key = self.0.seal_keys.get_trusted(id);
@@ -118,7 +118,7 @@ impl Vault {
     }
 
     fn wrap(&self, owner: BuyerId, key: &DataKey, seal_key: &Key) -> Vec<u8> {
-        seal_of(seal_key).seal(Place::of_data_key(owner), &key.to_plain())
+        seal_of(seal_key).seal(SealedPlace::of_data_key(owner), &key.to_plain())
     }
 }
 

@@ -33,7 +33,7 @@ const KEY_BYTES: usize = 32;
 
 /// The column of a row that sealed bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SealedPlace {
     pub(crate) table: &'static str,
     pub(crate) column: &'static str,
     /// The row's id.
@@ -51,7 +51,7 @@ pub(crate) struct DataKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{place} does not open: {why}")]
 pub(crate) struct Damaged {
-    pub(crate) place: Place,
+    pub(crate) place: SealedPlace,
     pub(crate) why: Why,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Seal<'a> {
     pub(super) key: &'a [u8; KEY_BYTES],
 }
 
-impl Place {
+impl SealedPlace {
     pub(super) const fn of_data_key(owner: BuyerId) -> Self {
         Self {
             table: "accounts",
@@ -90,12 +90,16 @@ impl DataKey {
     ///
     /// # Panics
     /// If the plain text is longer than [`PLAIN_BYTES_MAX`].
-    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, place: SealedPlace, plain: &[u8]) -> Vec<u8> {
         self.as_seal().seal(place, plain)
     }
 
     /// The plain text, which is wiped from memory when it is dropped.
-    pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Damaged> {
+    pub(crate) fn open(
+        &self,
+        place: SealedPlace,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Damaged> {
         self.as_seal().open(place, sealed)
     }
 
@@ -137,7 +141,7 @@ impl DataKey {
 }
 
 impl Seal<'_> {
-    pub(super) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+    pub(super) fn seal(&self, place: SealedPlace, plain: &[u8]) -> Vec<u8> {
         assert!(
             plain.len() <= PLAIN_BYTES_MAX,
             "{} bytes for {place}; at most {PLAIN_BYTES_MAX} are sealed",
@@ -161,12 +165,16 @@ impl Seal<'_> {
         sealed
     }
 
-    pub(super) fn open(&self, place: Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Damaged> {
+    pub(super) fn open(
+        &self,
+        place: SealedPlace,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Damaged> {
         self.opened(place, sealed)
             .map_err(|why| Damaged { place, why })
     }
 
-    fn opened(&self, place: Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Why> {
+    fn opened(&self, place: SealedPlace, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Why> {
         let id = key_id(sealed)?;
         if id != self.id {
             return Err(Why::OtherKey { id });
@@ -185,7 +193,7 @@ impl Seal<'_> {
     }
 
     /// What is authenticated beside the text. Names have their lengths in front: no two places are the same bytes.
-    fn bound_to(&self, place: Place) -> Vec<u8> {
+    fn bound_to(&self, place: SealedPlace) -> Vec<u8> {
         let mut bound = Vec::with_capacity(64);
         bound.push(VERSION);
         for name in [place.table, place.column] {
@@ -220,7 +228,7 @@ pub(super) fn key_id(sealed: &[u8]) -> Result<KeyId, Why> {
     KeyId::new(u32::from_be_bytes(*id)).ok_or(Why::ChangedBytes)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SealedPlace {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = BuyerId::new(self.row);
         write!(out, "{}.{} of {row}", self.table, self.column)

@@ -8,7 +8,7 @@ use super::rotate::{Rotated, WrappedKeys, finish, rotate};
 use super::*;
 use crate::secrets::{IndexKey, KeyId, SecretsOptions, append_key};
 
-const EMAIL: Place = Place {
+const EMAIL: SealedPlace = SealedPlace {
     table: "accounts",
     column: "email",
     row: 7,
@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn what_is_sealed_opens(plain: Vec<u8>, row: u128) {
         let key = DataKey::random();
-        let place = Place { row, ..EMAIL };
+        let place = SealedPlace { row, ..EMAIL };
         let sealed = key.seal(place, &plain);
         prop_assert_eq!(sealed.len(), plain.len() + 33);
         prop_assert_eq!(key.open(place, &sealed).map(|it| it.to_vec()), Ok(plain));
@@ -111,18 +111,18 @@ proptest! {
     #[test]
     fn another_place_does_not_open(plain: Vec<u8>, row: u128, other: u128) {
         let key = DataKey::random();
-        let place = Place { row, ..EMAIL };
+        let place = SealedPlace { row, ..EMAIL };
         let sealed = key.seal(place, &plain);
         let mut elsewhere = vec![
-            Place { table: "account", ..place },
-            Place { table: "accountse", column: "mail", ..place },
-            Place { table: "accounts.email", column: "", ..place },
-            Place { column: "name", ..place },
-            Place { column: "emai", ..place },
-            Place { column: "", ..place },
+            SealedPlace { table: "account", ..place },
+            SealedPlace { table: "accountse", column: "mail", ..place },
+            SealedPlace { table: "accounts.email", column: "", ..place },
+            SealedPlace { column: "name", ..place },
+            SealedPlace { column: "emai", ..place },
+            SealedPlace { column: "", ..place },
         ];
         if other != row {
-            elsewhere.push(Place { row: other, ..place });
+            elsewhere.push(SealedPlace { row: other, ..place });
         }
         for place in elsewhere {
             prop_assert_eq!(why(key.open(place, &sealed)), Why::ChangedBytes);
@@ -189,7 +189,7 @@ fn damage_says_where_and_why_and_never_what() {
         ),
         (one.open(EMAIL, &nameless), "changed"),
         (
-            one.open(Place { row: 8, ..EMAIL }, &sealed),
+            one.open(SealedPlace { row: 8, ..EMAIL }, &sealed),
             "belong to another place",
         ),
     ];
@@ -228,7 +228,7 @@ fn the_wrapped_keys_of_two_accounts_cannot_be_swapped() {
         b"ada"
     );
     // And a data key that seals in the place of data keys makes nothing that the vault takes for one.
-    let planted = key.seal(Place::of_data_key(owner(1)), &key.to_plain());
+    let planted = key.seal(SealedPlace::of_data_key(owner(1)), &key.to_plain());
     assert!(matches!(
         why(vault.unwrap(owner(1), &planted)),
         Why::OtherKey { .. }

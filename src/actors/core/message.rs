@@ -204,14 +204,14 @@ pub enum Reply {
     Payment(Box<PaymentReply>),
     Product(Box<Snapshot>),
     /// `false`: they were on the list before.
-    Joined(Box<Place>, bool),
-    Places(Vec<Place>),
+    Joined(Box<WaitlistPlace>, bool),
+    Places(Vec<WaitlistPlace>),
     Done,
 }
 
 /// Somebody's place on the waitlist of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct WaitlistPlace {
     pub product: ProductId,
     pub waiter: Waiter,
     /// 1 for the head of the queue; `None` while there is an offer.

@@ -12,7 +12,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::BoxFuture;
 
-use super::inbox::{Shared, Wake};
+use super::inbox::{SharedEngine, Wake};
 use super::outlet::EngineOutlet;
 use crate::actors::core::cell::{Broken, Cell};
 use crate::actors::core::machine::{Core, EngineFailure, Moment, Turned};
@@ -41,7 +41,7 @@ pub(crate) type Projected = Box<dyn Fn() -> Position + Send>;
 pub(crate) type OnFailure = Box<dyn Fn(EngineFailure) + Send>;
 
 pub(crate) struct EngineActor {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
     core: Core,
     outlet: EngineOutlet,
     commands: Vec<Envelope>,
@@ -58,7 +58,7 @@ pub(crate) struct EngineActor {
 
 /// What the engine is made of besides its core.
 pub(crate) struct EngineActorParts {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedEngine>,
     pub(crate) core: Core,
     pub(crate) outlet: EngineOutlet,
     pub(crate) rebuild: Rebuild,

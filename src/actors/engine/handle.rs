@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 
 use super::answer::Answered;
 use super::board::Board;
-use super::inbox::{Counters, Shared};
+use super::inbox::{Counters, SharedEngine};
 use super::lane::{Lane, Port};
 use super::watch::Watch;
 use crate::actors::core::message::{
-    Command, Envelope, PaymentReply, Place, PlaceOrder, ProductAct, Refusal, ReplyTo, Shipment,
-    StartPayment, Viewer,
+    Command, Envelope, PaymentReply, PlaceOrder, ProductAct, Refusal, ReplyTo, Shipment,
+    StartPayment, Viewer, WaitlistPlace,
 };
 use crate::clock::{Clock, EngineTime, WallClock};
 use crate::domain::{
@@ -25,19 +25,19 @@ use crate::domain::{
 /// A cheap handle that any thread may connect with.
 #[derive(Debug, Clone)]
 pub struct EngineLink {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
 }
 
 /// The handle of one thread.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
     port: Rc<Port>,
     lane: u32,
 }
 
 impl EngineLink {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedEngine>) -> Self {
         Self { shared }
     }
 
@@ -230,7 +230,7 @@ impl Engine {
         product: ProductId,
         buyer: BuyerId,
         quantity: Quantity,
-    ) -> Result<(Place, bool), Refusal> {
+    ) -> Result<(WaitlistPlace, bool), Refusal> {
         let command = Command::JoinWaitlist {
             product,
             buyer,
@@ -246,7 +246,7 @@ impl Engine {
     }
 
     /// The buyer's places, by the id of the product.
-    pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<Place>, Refusal> {
+    pub async fn waitlists(&self, buyer: BuyerId) -> Result<Vec<WaitlistPlace>, Refusal> {
         self.ask(Command::ReadWaitlists { buyer }).await
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Wake;
 
 /// What the engine's thread and its clients share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedEngine {
     inbox: Mutex<Vec<Envelope>>,
     lanes: Mutex<Vec<Arc<Lane>>>,
     /// The engine has nothing to do and must be woken.
@@ -57,7 +57,7 @@ pub struct Counters {
     pub payments: PaymentCounters,
 }
 
-impl Shared {
+impl SharedEngine {
     /// `in_flight_max`: commands admitted at once; the next is refused as [`Refusal::Overloaded`], never parked.
     pub(crate) fn new(time: EngineTime, in_flight_max: usize) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inbox::Shared;
+use super::inbox::SharedEngine;
 use crate::actors::core::cell::Cell;
 use crate::actors::core::machine::Outlet;
 use crate::actors::core::message::{Answer, Effect, ReplyTo};
@@ -12,7 +12,7 @@ use crate::actors::core::turn::Turn;
 pub(crate) type EffectSink = Box<dyn FnMut(Vec<Effect>) -> Result<(), Vec<Effect>> + Send>;
 
 pub(super) struct EngineOutlet {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
     effect_sink: EffectSink,
     /// Answers sorted by lane, to wake each worker once.
     outgoing: Vec<Vec<(u32, Answer)>>,
@@ -44,7 +44,7 @@ impl EngineOutlet {
         }
     }
 
-    pub(super) fn new(shared: Arc<Shared>, effect_sink: EffectSink) -> Self {
+    pub(super) fn new(shared: Arc<SharedEngine>, effect_sink: EffectSink) -> Self {
         Self {
             shared,
             effect_sink,

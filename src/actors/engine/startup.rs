@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::actor::{Close, EngineActor, EngineActorParts, Rebuild, Recall};
 use super::board::Board;
 use super::handle::EngineLink;
-use super::inbox::Shared;
+use super::inbox::SharedEngine;
 use super::outlet::{EffectSink, EngineOutlet};
 use crate::actors::core::breaker::BreakerOptions;
 use crate::actors::core::cell::{Cell, CellLimits, PersonLimits};
@@ -163,7 +163,7 @@ pub async fn start(parts: EngineParts) -> Result<RunningEngine, StartError> {
     cell.set_breaker(options.breaker);
 
     let time = EngineTime::start(parts.clock, cell.latest_stamp());
-    let shared = Arc::new(Shared::new(time, options.in_flight_max));
+    let shared = Arc::new(SharedEngine::new(time, options.in_flight_max));
     fill_board(&shared.board, &cell);
     let link = EngineLink::new(Arc::clone(&shared));
     let (engine_thread, payment_thread) = (thread(c"engine"), thread(c"payments"));

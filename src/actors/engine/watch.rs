@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::actors::core::message::Place;
+use crate::actors::core::message::WaitlistPlace;
 use crate::domain::{BuyerId, IdMap, Order, ProductId};
 
 /// Something that a buyer should know of.
@@ -22,7 +22,7 @@ pub enum Notice {
     /// An order as it stands now.
     Order(Box<Order>),
     /// A place on a waitlist as it is now; `None`: it is gone.
-    Place(ProductId, Option<Box<Place>>),
+    WaitlistPlace(ProductId, Option<Box<WaitlistPlace>>),
     /// More has happened than was kept, or nobody can tell what: read the lists anew.
     Resync,
 }
@@ -100,12 +100,12 @@ impl Watchers {
     /// Tells those who watch the buyers how their places on waitlists are.
     pub(crate) fn tell_places(
         &self,
-        places: impl Iterator<Item = (BuyerId, ProductId, Option<Place>)>,
+        places: impl Iterator<Item = (BuyerId, ProductId, Option<WaitlistPlace>)>,
     ) {
         let mailboxes = self.mailboxes.lock();
         for (buyer, product, place) in places {
             for mailbox in mailboxes.get(&buyer).into_iter().flatten() {
-                mailbox.put(Notice::Place(product, place.map(Box::new)));
+                mailbox.put(Notice::WaitlistPlace(product, place.map(Box::new)));
             }
         }
     }
@@ -174,8 +174,8 @@ impl Notice {
     fn is_about_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Order(one), Self::Order(other)) => one.id == other.id,
-            (Self::Place(one, _), Self::Place(other, _)) => one == other,
-            (Self::Order(_) | Self::Place(..) | Self::Resync, _) => false,
+            (Self::WaitlistPlace(one, _), Self::WaitlistPlace(other, _)) => one == other,
+            (Self::Order(_) | Self::WaitlistPlace(..) | Self::Resync, _) => false,
         }
     }
 }
@@ -215,7 +215,7 @@ mod tests {
     fn told(watch: &Watch) -> Vec<(u128, u64)> {
         let seen = |notice| match notice {
             Notice::Order(order) => (order.id.get(), order.sequence),
-            Notice::Place(product, _) => (product.get(), u64::MAX),
+            Notice::WaitlistPlace(product, _) => (product.get(), u64::MAX),
             Notice::Resync => (0, 0),
         };
         watch.take().into_iter().map(seen).collect()

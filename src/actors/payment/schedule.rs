@@ -26,7 +26,7 @@ pub(super) struct Schedule {
     charges: Queue,
     follow_ups: Queue,
     /// All jobs, and where those are that wait.
-    jobs: BTreeMap<JobId, Option<Place>>,
+    jobs: BTreeMap<JobId, Option<WaitlistPlace>>,
     /// Jobs of which somebody may wait to hear, by when they are to be told that it takes longer.
     unheard: BTreeMap<(Instant, JobId), OrderId>,
     numbers: u64,
@@ -35,12 +35,12 @@ pub(super) struct Schedule {
 /// Jobs that wait for a call, and how many have one.
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeMap<Place, Job>,
+    waiting: BTreeMap<WaitlistPlace, Job>,
     under_way: usize,
 }
 
 /// By when it is due, and among those due at the same instant by when it came.
-type Place = (Instant, u64);
+type WaitlistPlace = (Instant, u64);
 
 /// Something to be asked of the provider, until it has said how it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

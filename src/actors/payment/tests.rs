@@ -15,7 +15,7 @@ use super::PaymentTimes;
 use super::dispatcher::Dispatcher;
 use crate::actors::core::message::{Command, Effect, ProviderOrder};
 use crate::actors::engine::EngineLink;
-use crate::actors::engine::inbox::Shared;
+use crate::actors::engine::inbox::SharedEngine;
 use crate::clock::{EngineTime, ManualClock};
 use crate::domain::{AttemptId, Currency, Money, OrderId, PaymentOutcome, Span, Timestamp};
 use crate::gateways::payment::{CallError, Charge, PaymentProvider};
@@ -426,7 +426,7 @@ fn how_much_waits_and_for_how_long_is_shown() {
 
 struct Stage {
     dispatcher: Rc<Dispatcher>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
     link: EngineLink,
     provider: Arc<Scripted>,
     clock: ManualClock,
@@ -460,7 +460,7 @@ fn play(calls_max: usize, act: impl AsyncFnOnce(&Stage)) {
         .expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let clock = ManualClock::at(START);
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(SharedEngine::new(
             EngineTime::start(Arc::new(clock.clone()), Timestamp::ZERO),
             1_000,
         ));

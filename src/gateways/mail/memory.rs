@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use super::{MailTransport, SendError};
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MemoryTransport(Arc<Shared>);
+pub(crate) struct MemoryTransport(Arc<SharedPost>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedPost {
     taken: Mutex<Vec<Message>>,
     /// What the next calls give, the first one first; then `Ok`.
     plan: Mutex<VecDeque<SendError>>,
@@ -93,10 +93,10 @@ impl MailTransport for MemoryTransport {
 }
 
 /// Counts a call for as long as it lasts, also when it is given up.
-struct UnderWay<'a>(&'a Shared);
+struct UnderWay<'a>(&'a SharedPost);
 
 impl<'a> UnderWay<'a> {
-    fn begin(shared: &'a Shared) -> Self {
+    fn begin(shared: &'a SharedPost) -> Self {
         let now = shared.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         shared.under_way_most.fetch_max(now, Ordering::SeqCst);
         Self(shared)

@@ -11,12 +11,12 @@ use parking_lot::Mutex;
 
 #[derive(Clone)]
 pub(super) struct ScriptedServer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedScript>,
     port: u16,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SharedScript {
     letters: Mutex<Vec<Vec<u8>>>,
     /// By the verb that it answers; `HELLO` is the greeting and `END` the answer to a letter.
     answers: Mutex<HashMap<&'static str, String>>,
@@ -72,7 +72,7 @@ impl ScriptedServer {
     }
 }
 
-impl Shared {
+impl SharedScript {
     fn serve(&self, mut client: TcpStream) {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let mut lines = BufReader::new(client.try_clone().expect("a socket"));

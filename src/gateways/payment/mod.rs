@@ -22,7 +22,7 @@ use crate::secrets::PaymentSecrets;
 pub use sandbox::{Sandbox, SandboxPlan};
 pub use signature::SignatureError;
 pub use stripe::{Stripe, StripeOptions};
-pub use webhook::{Unreadable, WebhookDoor, Word};
+pub use webhook::{ProviderWord, Unreadable, WebhookVerifier};
 
 /// Who takes the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,7 +46,7 @@ pub struct PaymentOptions {
 pub struct Payments {
     pub provider: Arc<dyn PaymentProvider>,
     pub notices: Option<mpsc::Receiver<Notice>>,
-    pub webhooks: WebhookDoor,
+    pub webhooks: WebhookVerifier,
 }
 
 /// What a provider is asked to take. The attempt's id is its idempotency key: asking twice takes the money once.
@@ -148,7 +148,7 @@ pub fn open(
         stripe_key,
         webhooks,
     } = secrets;
-    let webhooks = WebhookDoor::new(options.provider, webhooks);
+    let webhooks = WebhookVerifier::new(options.provider, webhooks);
     if options.provider == ProviderKind::Stripe {
         let key = stripe_key.context("Stripe needs a secret key")?;
         let stripe = Stripe::open(

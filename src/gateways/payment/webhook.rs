@@ -13,14 +13,14 @@ use crate::secrets::WebhookSecrets;
 
 /// Where the webhooks of the configured provider come in.
 #[derive(Debug, Clone)]
-pub struct WebhookDoor {
+pub struct WebhookVerifier {
     provider: ProviderKind,
     secrets: WebhookSecrets,
 }
 
 /// What a provider has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum ProviderWord {
     Outcome {
         order: OrderId,
         attempt: AttemptId,
@@ -63,7 +63,7 @@ struct SandboxAmount {
     currency: String,
 }
 
-impl WebhookDoor {
+impl WebhookVerifier {
     pub const fn new(provider: ProviderKind, secrets: WebhookSecrets) -> Self {
         Self { provider, secrets }
     }
@@ -94,7 +94,7 @@ impl WebhookDoor {
 
     /// # Errors
     /// Not what this provider sends.
-    pub fn read(&self, body: &[u8]) -> Result<Word, Unreadable> {
+    pub fn read(&self, body: &[u8]) -> Result<ProviderWord, Unreadable> {
         match self.provider {
             ProviderKind::Sandbox => {
                 let event: SandboxEvent = serde_json::from_slice(body)?;
@@ -106,10 +106,10 @@ impl WebhookDoor {
 }
 
 impl SandboxEvent {
-    fn into_word(self) -> Result<Word, Unreadable> {
+    fn into_word(self) -> Result<ProviderWord, Unreadable> {
         let currency = Currency::parse(&self.amount.currency);
         let currency = currency.ok_or_else(|| Unreadable("the currency is no code".into()))?;
-        Ok(Word::Outcome {
+        Ok(ProviderWord::Outcome {
             order: OrderId::new(self.order_id.as_u128()),
             attempt: AttemptId::new(self.attempt_id.as_u128()),
             outcome: match self.r#type {
@@ -140,14 +140,14 @@ mod tests {
     const ORDER: &str = "0190a0a0-0000-7000-8000-000000000001";
     const ATTEMPT: &str = "0190a0a0-0000-7000-8000-000000000002";
 
-    fn read(provider: ProviderKind, body: &Value) -> Result<Word, Unreadable> {
-        let door = WebhookDoor::new(provider, WebhookSecrets::default());
+    fn read(provider: ProviderKind, body: &Value) -> Result<ProviderWord, Unreadable> {
+        let door = WebhookVerifier::new(provider, WebhookSecrets::default());
         door.read(body.to_string().as_bytes())
     }
 
-    fn outcome(outcome: PaymentOutcome, amount: i64, currency: &str) -> Word {
+    fn outcome(outcome: PaymentOutcome, amount: i64, currency: &str) -> ProviderWord {
         let id = |text: &str| Uuid::parse_str(text).expect("an id").as_u128();
-        Word::Outcome {
+        ProviderWord::Outcome {
             order: OrderId::new(id(ORDER)),
             attempt: AttemptId::new(id(ATTEMPT)),
             outcome,
@@ -211,7 +211,10 @@ mod tests {
             stripe("a.type.of.the.future", json!([1, 2])),
         ] {
             let word = read(ProviderKind::Stripe, &event).expect("read");
-            assert!(matches!(word, Word::Nothing(_)), "{event} was {word:?}");
+            assert!(
+                matches!(word, ProviderWord::Nothing(_)),
+                "{event} was {word:?}"
+            );
         }
     }
 
@@ -220,7 +223,7 @@ mod tests {
         let event = stripe("refund.failed", json!({"id": "re_1", "status": "failed"}));
         let word = read(ProviderKind::Stripe, &event).expect("read");
         let refund = "re_1".to_owned();
-        assert_eq!(word, Word::RefundFailed { refund });
+        assert_eq!(word, ProviderWord::RefundFailed { refund });
     }
 
     #[test]
@@ -255,7 +258,7 @@ mod tests {
             r#"{"type":"payment_intent.succeeded","data":{"object":{"amount":"hunter2"}}}"#,
         ] {
             for provider in [ProviderKind::Sandbox, ProviderKind::Stripe] {
-                let door = WebhookDoor::new(provider, WebhookSecrets::default());
+                let door = WebhookVerifier::new(provider, WebhookSecrets::default());
                 let said = door.read(body.as_bytes()).expect_err(body).to_string();
                 assert!(!said.contains("hunter2"), "{said}");
             }

@@ -94,7 +94,7 @@ enum Fault {
     #[error(transparent)]
     Database(#[from] database::Error),
     #[error("personal data cannot be read")]
-    Accounts(accounts::Refusal),
+    Accounts(accounts::AccountRefusal),
     #[error(transparent)]
     Csv(#[from] csv::Error),
     #[error(transparent)]

@@ -7,7 +7,7 @@ use actix_web::web::Bytes;
 use serde_json::json;
 
 use super::event::Events;
-use crate::actors::message::Place;
+use crate::actors::message::WaitlistPlace;
 use crate::actors::{Lookout, Notice, Watch};
 use crate::domain::{Order, Phase, ProductId, Span, Timestamp, Window};
 use crate::http::waitlist::PlaceView;
@@ -113,14 +113,14 @@ pub(super) fn push_orders(events: &mut Events, orders: &[Order]) {
 }
 
 /// The buyer's places on waitlists, to begin with.
-pub(super) fn push_places(events: &mut Events, places: &[Place]) {
+pub(super) fn push_places(events: &mut Events, places: &[WaitlistPlace]) {
     for place in places {
         push_place(events, place);
     }
 }
 
 /// An offer has a name of its own: a page must not overlook it.
-fn push_place(events: &mut Events, place: &Place) {
+fn push_place(events: &mut Events, place: &WaitlistPlace) {
     let name = match place.waiter.offer {
         Some(_) => "offer",
         None => "waitlist",
@@ -131,8 +131,8 @@ fn push_place(events: &mut Events, place: &Place) {
 fn push_notice(events: &mut Events, notice: &Notice) {
     match notice {
         Notice::Order(order) => events.push("order", &OrderView::view(order)),
-        Notice::Place(_, Some(place)) => push_place(events, place),
-        Notice::Place(product, None) => {
+        Notice::WaitlistPlace(_, Some(place)) => push_place(events, place),
+        Notice::WaitlistPlace(product, None) => {
             let product_id = uuid_of(product.get());
             events.push("waitlist_left", &json!({"product_id": product_id}));
         }

@@ -58,9 +58,9 @@ impl From<message::Refusal> for Problem {
     }
 }
 
-impl From<accounts::Refusal> for Problem {
-    fn from(refusal: accounts::Refusal) -> Self {
-        use accounts::Refusal as R;
+impl From<accounts::AccountRefusal> for Problem {
+    fn from(refusal: accounts::AccountRefusal) -> Self {
+        use accounts::AccountRefusal as R;
         match refusal {
             R::UsernameTaken => Self::of(Code::UsernameTaken, "choose another username"),
             R::InvalidCredentials => Self::of(
@@ -130,9 +130,9 @@ impl From<database::Error> for Problem {
     }
 }
 
-impl From<journey::Refusal> for Problem {
-    fn from(refusal: journey::Refusal) -> Self {
-        use journey::Refusal as R;
+impl From<journey::JourneyRefusal> for Problem {
+    fn from(refusal: journey::JourneyRefusal) -> Self {
+        use journey::JourneyRefusal as R;
         match refusal {
             R::Busy => Self::busy(),
             R::Database(error) => error.into(),

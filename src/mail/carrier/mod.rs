@@ -111,7 +111,7 @@ pub struct Carrier;
 impl Carrier {
     /// Begins to carry, on the runtime that this is called on.
     pub fn start(parts: CarrierParts) -> CarrierHandle {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedCarrier::default());
         let (running, ended) = watch::channel(());
         let worker = Worker {
             parts,
@@ -128,7 +128,7 @@ impl Carrier {
 /// A running carrier; cheap to clone. Dropping it lets the carrier run on; see [`CarrierHandle::stop`].
 #[derive(Debug, Clone)]
 pub struct CarrierHandle {
-    shared: Arc<Shared>,
+    shared: Arc<SharedCarrier>,
     ended: watch::Receiver<()>,
 }
 
@@ -153,7 +153,7 @@ impl CarrierHandle {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedCarrier {
     bell: Notify,
     stop: watch::Sender<bool>,
     sent: AtomicU64,
@@ -165,7 +165,7 @@ struct Shared {
     is_database_away: AtomicBool,
 }
 
-impl Shared {
+impl SharedCarrier {
     fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
@@ -195,7 +195,7 @@ impl Shared {
 
 struct Worker {
     parts: CarrierParts,
-    shared: Arc<Shared>,
+    shared: Arc<SharedCarrier>,
 }
 
 /// What a look into the outbox came to.

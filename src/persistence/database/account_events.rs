@@ -63,12 +63,12 @@ impl Database {
         chain: Chain,
         events: Vec<AccountEvent>,
     ) -> Result<(), Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         let turn = self.event_turn();
         self.write_lightly(move |connection| {
             async move {
                 let _turn = turn.lock().await;
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
                 append(&mut transaction, &chain, &events).await?;
                 Ok(transaction.commit().await?)
             }

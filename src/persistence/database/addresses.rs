@@ -79,11 +79,11 @@ impl Database {
         default: bool,
         addresses_max: u64,
     ) -> Result<AddedAddress, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                accounts::lock(&mut transaction, engine, version.account).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+                accounts::lock(&mut transaction, dialect, version.account).await?;
                 let count = count_of(&mut transaction, version.account).await?;
                 if count >= addresses_max {
                     return Ok(AddedAddress::TooMany);
@@ -108,12 +108,12 @@ impl Database {
         version: Option<NewVersion>,
         default: bool,
     ) -> Result<bool, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
                 let account = before.current.account;
-                accounts::lock(&mut transaction, engine, account).await?;
+                accounts::lock(&mut transaction, dialect, account).await?;
                 let version_id = version.as_ref().map_or(before.current.id, |it| it.id);
                 let unchanged = swap_version(&mut transaction, &before, version_id).await?;
                 if !unchanged {
@@ -136,11 +136,11 @@ impl Database {
     /// Whether there was such an address. Its versions stay for the orders that name them. If it was the default, the
     /// oldest of the others is.
     pub async fn remove_address(&self, account: BuyerId, id: u128) -> Result<bool, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                accounts::lock(&mut transaction, engine, account).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+                accounts::lock(&mut transaction, dialect, account).await?;
                 if !delete(&mut transaction, account, id).await? {
                     return Ok(false);
                 }

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words;
-use super::{Engine, Error};
+use super::{Dialect, Error};
 use crate::domain::{Attempt, AttemptId, Fingerprint, KeyHash};
 
 /// In the order in which `read` and `put` go through them.
@@ -40,8 +40,8 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine) -> Self {
-        let tail = engine.overwrite("sequence, ordinal", &["state", "answer", "refund"]);
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let tail = dialect.overwrite("sequence, ordinal", &["state", "answer", "refund"]);
         Self {
             insert_or_overwrite: BulkInsert::new("payment_attempts", &COLUMNS, &tail),
         }

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use super::bulk::BulkInsert;
 use super::columns::{Columns, Values};
 use super::mail_outbox::{self, NewLetter};
-use super::{Database, Engine, Error};
+use super::{Database, Dialect, Error};
 use crate::domain::{BuyerId, Timestamp};
 
 /// Wrong codes that a code survives; after them it is dead, and only a new one helps.
@@ -52,11 +52,11 @@ impl Database {
     pub async fn send_code(&self, code: NewCode, letter: NewLetter) -> Result<(), Error> {
         use futures_util::FutureExt;
         use sqlx::Connection;
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                replace(&mut transaction, engine, &code).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+                replace(&mut transaction, dialect, &code).await?;
                 mail_outbox::insert(&mut transaction, &letter).await?;
                 Ok(transaction.commit().await?)
             }
@@ -79,10 +79,10 @@ pub(super) async fn insert(connection: &mut AnyConnection, code: &NewCode) -> Re
 
 async fn replace(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     code: &NewCode,
 ) -> Result<(), Error> {
-    let tail = engine.overwrite("account, purpose", &COLUMNS[2..]);
+    let tail = dialect.overwrite("account, purpose", &COLUMNS[2..]);
     run(connection, &tail, code).await
 }
 

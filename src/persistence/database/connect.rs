@@ -12,7 +12,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyPool, ConnectOptions, Executor};
 use tokio::runtime::Handle;
 
-use super::{Database, Engine, Shared};
+use super::{Database, Dialect, SharedDatabase};
 
 /// How many connections, and how long to wait for one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,15 +62,15 @@ impl Database {
     ///
     /// Call it on the runtime that is to drive the connections; that runtime must outlive every request.
     pub async fn connect(address: &str, options: Options) -> Result<Self, ConnectError> {
-        let (engine, connect, place) = parse(address)?;
+        let (dialect, connect, place) = parse(address)?;
         let open = async |use_, options| {
-            let pool = open_pool(engine, &connect, options, use_).await;
+            let pool = open_pool(dialect, &connect, options, use_).await;
             pool.map_err(|error| explain(&place, error))
         };
         let reads = open(Use::Reading, options).await?;
-        let (writes, light_writes) = match engine {
-            Engine::MySql => (reads.clone(), reads.clone()),
-            Engine::Sqlite => {
+        let (writes, light_writes) = match dialect {
+            Dialect::MySql => (reads.clone(), reads.clone()),
+            Dialect::Sqlite => {
                 let one = Options {
                     connections_max: 1,
                     ..options
@@ -82,8 +82,8 @@ impl Database {
             }
         };
         Ok(Self {
-            shared: Arc::new(Shared {
-                engine,
+            shared: Arc::new(SharedDatabase {
+                dialect,
                 connect,
                 place,
                 reads,
@@ -106,19 +106,19 @@ enum Use {
 
 /// What every connection must know before its first statement.
 pub(super) async fn prepare_session(
-    engine: Engine,
+    dialect: Dialect,
     connection: &mut AnyConnection,
 ) -> Result<(), sqlx::Error> {
-    let settings: &[&'static str] = match engine {
+    let settings: &[&'static str] = match dialect {
         // The journal is the truth: what a power cut takes from the end of SQLite's log is projected again, so NORMAL,
         // which never damages the file, is durable enough. See `commit_durably` for what the journal may then let go.
-        Engine::Sqlite => &[
+        Dialect::Sqlite => &[
             "PRAGMA busy_timeout = 10000",
             "PRAGMA journal_mode = WAL",
             "PRAGMA synchronous = NORMAL",
         ],
         // Without strict mode a text that is too long is cut in silence.
-        Engine::MySql => &[
+        Dialect::MySql => &[
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
             "SET SESSION innodb_lock_wait_timeout = 10",
@@ -136,10 +136,10 @@ pub(super) async fn prepare_session(
 /// take back half a statement in memory and not in a file, and checkpoints of 32 MiB. Their fsync holds up those of the
 /// journal: at 4 MiB they cost a tenth of the purchases a second, at 256 MiB one of them made purchases wait 130 ms.
 pub(super) async fn prepare_following(
-    engine: Engine,
+    dialect: Dialect,
     connection: &mut AnyConnection,
 ) -> Result<(), sqlx::Error> {
-    if engine == Engine::MySql {
+    if dialect == Dialect::MySql {
         return Ok(());
     }
     for setting in [
@@ -167,7 +167,7 @@ pub(super) async fn commit_durably(
 }
 
 async fn open_pool(
-    engine: Engine,
+    dialect: Dialect,
     connect: &AnyConnectOptions,
     options: Options,
     use_: Use,
@@ -177,8 +177,8 @@ async fn open_pool(
         .acquire_timeout(options.acquire_timeout)
         .after_connect(move |connection, _| {
             async move {
-                prepare_session(engine, connection).await?;
-                if engine == Engine::Sqlite {
+                prepare_session(dialect, connection).await?;
+                if dialect == Dialect::Sqlite {
                     prepare_sqlite(connection, use_).await?;
                 }
                 Ok(())
@@ -203,28 +203,28 @@ async fn prepare_sqlite(connection: &mut AnyConnection, use_: Use) -> Result<(),
     Ok(())
 }
 
-fn parse(address: &str) -> Result<(Engine, AnyConnectOptions, String), ConnectError> {
+fn parse(address: &str) -> Result<(Dialect, AnyConnectOptions, String), ConnectError> {
     static DRIVERS: Once = Once::new();
     DRIVERS.call_once(sqlx::any::install_default_drivers);
 
     let place = without_password(address);
-    let Some(engine) = engine_of(address) else {
+    let Some(dialect) = engine_of(address) else {
         return Err(ConnectError::Address { place });
     };
-    let address = match engine {
-        Engine::Sqlite => created_if_missing(address),
-        Engine::MySql => address.to_owned(),
+    let address = match dialect {
+        Dialect::Sqlite => created_if_missing(address),
+        Dialect::MySql => address.to_owned(),
     };
     match address.parse::<AnyConnectOptions>() {
-        Ok(options) => Ok((engine, options.disable_statement_logging(), place)),
+        Ok(options) => Ok((dialect, options.disable_statement_logging(), place)),
         Err(_) => Err(ConnectError::Address { place }),
     }
 }
 
-fn engine_of(address: &str) -> Option<Engine> {
+fn engine_of(address: &str) -> Option<Dialect> {
     match address.split_once(':')?.0 {
-        "sqlite" => Some(Engine::Sqlite),
-        "mysql" | "mariadb" => Some(Engine::MySql),
+        "sqlite" => Some(Dialect::Sqlite),
+        "mysql" | "mariadb" => Some(Dialect::MySql),
         _ => None,
     }
 }
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn an_address_names_the_engine() {
-        assert_eq!(engine_of("sqlite:layby.db"), Some(Engine::Sqlite));
-        assert_eq!(engine_of("mariadb://db/shop"), Some(Engine::MySql));
+        assert_eq!(engine_of("sqlite:layby.db"), Some(Dialect::Sqlite));
+        assert_eq!(engine_of("mariadb://db/shop"), Some(Dialect::MySql));
         assert_eq!(engine_of("postgres://db/shop"), None);
         assert_eq!(engine_of("layby.db"), None);
     }

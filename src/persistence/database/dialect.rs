@@ -2,12 +2,12 @@
 
 /// What kind of database answers. `MySQL` and `MariaDB` are spoken to in the same words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Engine {
+pub enum Dialect {
     Sqlite,
     MySql,
 }
 
-impl Engine {
+impl Dialect {
     /// Opens a transaction that will write. `SQLite` must say so at once: a reader that turns into a writer is refused
     /// instead of being made to wait.
     pub(crate) const fn begin_write(self) -> &'static str {

@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use sqlx::AnyConnection;
 
 use super::columns::Columns;
-use super::{Database, Engine, Error};
+use super::{Database, Dialect, Error};
 
 impl Database {
     /// What a power cut would take from the server, in sentences for its operator. None: nothing.
     pub async fn durability_warnings(&self) -> Result<Vec<String>, Error> {
-        match self.engine() {
-            Engine::Sqlite => Ok(Vec::new()),
-            Engine::MySql => self.read(|connection| warnings(connection).boxed()).await,
+        match self.dialect() {
+            Dialect::Sqlite => Ok(Vec::new()),
+            Dialect::MySql => self.read(|connection| warnings(connection).boxed()).await,
         }
     }
 }

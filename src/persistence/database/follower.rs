@@ -10,13 +10,13 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::{Any, AnyConnection, ConnectOptions, Connection, Executor, Transaction};
 
-use super::{Database, Engine, Error, FollowerName, connect, position};
+use super::{Database, Dialect, Error, FollowerName, connect, position};
 use crate::persistence::following::Bookmark;
 
 #[derive(Debug)]
 pub(crate) struct FollowerConnection {
     name: FollowerName,
-    engine: Engine,
+    dialect: Dialect,
     connection: AnyConnection,
     commits_durably: bool,
     /// Where SQL stands, as far as is known here.
@@ -32,14 +32,14 @@ pub(crate) struct FollowerTransaction<'c> {
 
 impl FollowerConnection {
     pub(crate) async fn open(database: &Database, name: FollowerName) -> Result<Self, Error> {
-        let engine = database.engine();
+        let dialect = database.dialect();
         let mut connection = database.shared.connect.connect().await?;
-        connect::prepare_session(engine, &mut connection).await?;
-        connect::prepare_following(engine, &mut connection).await?;
+        connect::prepare_session(dialect, &mut connection).await?;
+        connect::prepare_following(dialect, &mut connection).await?;
         let stored = position::bookmark(&mut connection, name).await?;
         Ok(Self {
             name,
-            engine,
+            dialect,
             connection,
             commits_durably: false,
             stored,
@@ -59,7 +59,7 @@ impl FollowerConnection {
 
     /// Whether a commit waits for the disk. With MySQL each one does.
     pub(crate) async fn commit_durably(&mut self, durably: bool) -> Result<(), Error> {
-        if self.engine == Engine::Sqlite && self.commits_durably != durably {
+        if self.dialect == Dialect::Sqlite && self.commits_durably != durably {
             connect::commit_durably(&mut self.connection, durably).await?;
             self.commits_durably = durably;
         }
@@ -80,7 +80,7 @@ impl FollowerConnection {
 
     /// Moves what SQLite's log has gathered into its file; MySQL sees to that by itself.
     pub(crate) async fn checkpoint(&mut self) -> Result<(), Error> {
-        if self.engine == Engine::Sqlite {
+        if self.dialect == Dialect::Sqlite {
             self.connection
                 .execute("PRAGMA wal_checkpoint(PASSIVE)")
                 .await?;
@@ -94,7 +94,7 @@ impl FollowerConnection {
         &mut self,
         new: Bookmark,
     ) -> Result<Option<FollowerTransaction<'_>>, Error> {
-        let begin = self.engine.begin_write();
+        let begin = self.dialect.begin_write();
         let mut transaction = self.connection.begin_with(begin).await?;
         let moved = position::advance(&mut transaction, self.name, self.stored, new).await?;
         Ok(moved.then_some(FollowerTransaction {

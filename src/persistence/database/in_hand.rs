@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::bulk::{BulkInsert, delete_by_pairs, select_by_keys, select_by_pairs};
 use super::columns::{Columns, Values};
-use super::{Engine, Error};
+use super::{Dialect, Error};
 use crate::domain::{BuyerId, IdMap, InHand, ProductId};
 
 /// In the order in which rows are put.
@@ -22,8 +22,8 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine) -> Self {
-        let tail = engine.overwrite(&KEY.join(", "), &["units"]);
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let tail = dialect.overwrite(&KEY.join(", "), &["units"]);
         Self {
             insert_or_overwrite: BulkInsert::new("in_hand", &COLUMNS, &tail),
         }

@@ -10,7 +10,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use super::columns::Columns;
-use super::{Database, Engine, Error, connect};
+use super::{Database, Dialect, Error, connect};
 
 /// A file as it is in the binary.
 struct File {
@@ -156,7 +156,7 @@ pub enum MigrateError {
 impl Database {
     /// Brings the tables up to this release. Several processes may call it at once: one works, the others wait.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        migrate_with(self, &migrator(self.engine())).await
+        migrate_with(self, &migrator(self.dialect())).await
     }
 }
 
@@ -168,7 +168,7 @@ impl Database {
             Err(Error::Refused(_)) => Vec::new(),
             other => other?,
         };
-        let known = migrator(self.engine());
+        let known = migrator(self.dialect());
         let newer = applied
             .iter()
             .find(|version| !known.version_exists(**version));
@@ -202,12 +202,12 @@ pub(crate) async fn migrate_with(
 ) -> Result<(), MigrateError> {
     let shared = &database.shared;
     let mut connection = shared.connect.connect().await.map_err(Error::from)?;
-    connect::prepare_session(shared.engine, &mut connection)
+    connect::prepare_session(shared.dialect, &mut connection)
         .await
         .map_err(Error::from)?;
-    let done = match shared.engine {
-        Engine::Sqlite => migrate_sqlite(&mut connection, migrator).await,
-        Engine::MySql => migrate_mysql(&mut connection, migrator).await,
+    let done = match shared.dialect {
+        Dialect::Sqlite => migrate_sqlite(&mut connection, migrator).await,
+        Dialect::MySql => migrate_mysql(&mut connection, migrator).await,
     };
     connection.close().await.map_err(Error::from)?;
     done
@@ -219,7 +219,7 @@ async fn migrate_sqlite(
 ) -> Result<(), MigrateError> {
     wait_longer(connection).await?;
     let mut transaction = connection
-        .begin_with(Engine::Sqlite.begin_write())
+        .begin_with(Dialect::Sqlite.begin_write())
         .await
         .map_err(|error| lock_error(error.into()))?;
     run(&mut transaction, migrator).await?;
@@ -289,10 +289,10 @@ async fn has_migrations_table(connection: &mut AnyConnection) -> Result<bool, Er
     Ok(Columns::of(&row).number()? > 0)
 }
 
-fn migrator(engine: Engine) -> Migrator {
-    let files = match engine {
-        Engine::Sqlite => SQLITE,
-        Engine::MySql => MYSQL,
+fn migrator(dialect: Dialect) -> Migrator {
+    let files = match dialect {
+        Dialect::Sqlite => SQLITE,
+        Dialect::MySql => MYSQL,
     };
     let migrations = files.iter().map(|file| {
         let description = file.name.into();

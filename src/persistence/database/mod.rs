@@ -69,7 +69,7 @@ pub use audit::AuditEntry;
 pub(crate) use audit::AuditRow;
 pub use codes::{CODE_TRIES_MAX, NewCode, Purpose};
 pub use connect::{ConnectError, Options};
-pub use dialect::Engine;
+pub use dialect::Dialect;
 pub use error::Error;
 pub(crate) use in_hand::Hand;
 pub use load::{Loaded, Loading, OrderStream, Recalled};
@@ -87,12 +87,12 @@ pub(crate) use writer::Writer;
 /// A handle to the database; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database {
-    shared: Arc<Shared>,
+    shared: Arc<SharedDatabase>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    engine: Engine,
+struct SharedDatabase {
+    dialect: Dialect,
     connect: AnyConnectOptions,
     /// The address without its password, for messages.
     place: String,
@@ -108,8 +108,8 @@ struct Shared {
 }
 
 impl Database {
-    pub fn engine(&self) -> Engine {
-        self.shared.engine
+    pub fn dialect(&self) -> Dialect {
+        self.shared.dialect
     }
 
     /// The address without its password.

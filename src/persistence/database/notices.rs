@@ -13,10 +13,10 @@ use crate::persistence::journal::Position;
 impl Database {
     /// How far letters are written. `first`: for a database of which nobody has written yet.
     pub async fn begin_notices(&self, first: Position) -> Result<Bookmark, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                position::insert(connection, engine, FollowerName::Notices, first).await?;
+                position::insert(connection, dialect, FollowerName::Notices, first).await?;
                 position::bookmark(connection, FollowerName::Notices).await
             }
             .boxed()

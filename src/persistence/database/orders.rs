@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words::{self, Standing};
-use super::{Engine, Error};
+use super::{Dialect, Error};
 use crate::domain::{
     AddressId, Aftermath, BuyerId, Currency, Fingerprint, KeyHash, Lines, Order, OrderId,
 };
@@ -96,8 +96,8 @@ impl OrderRow {
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine) -> Self {
-        let tail = engine.overwrite("sequence", &CHANGING);
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let tail = dialect.overwrite("sequence", &CHANGING);
         Self {
             insert: BulkInsert::new("orders", &COLUMNS, ""),
             overwrite: BulkInsert::new("orders", &COLUMNS, &tail),

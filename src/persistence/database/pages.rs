@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::columns::{Columns, Values};
 use super::load::begin_snapshot;
-use super::{AuditEntry, Database, Engine, Error, attempts, audit, lines, orders, words};
+use super::{AuditEntry, Database, Dialect, Error, attempts, audit, lines, orders, words};
 use crate::domain::{BuyerId, IdMap, Order, OrderId, OrderState, ProductId};
 use crate::persistence::journal::Position;
 
@@ -37,10 +37,10 @@ impl OrderFilter {
 
 impl Database {
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.read(move |connection| {
             async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let mut snapshot = begin_snapshot(connection, dialect).await?;
                 let row = one(&mut snapshot, id).await?;
                 let mut page = complete(&mut snapshot, row.as_slice()).await?;
                 snapshot.rollback().await?;
@@ -68,11 +68,11 @@ impl Database {
         sequence: u64,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         let limit = limit.min(PAGE_ROWS_MAX);
         let before = i64::try_from(sequence).unwrap_or(i64::MAX);
         self.read(move |connection| {
-            page_before(connection, engine, OrderFilter::of(buyer), before, limit).boxed()
+            page_before(connection, dialect, OrderFilter::of(buyer), before, limit).boxed()
         })
         .await
     }
@@ -101,21 +101,21 @@ impl Database {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         let limit = limit.min(PAGE_ROWS_MAX);
-        self.read(move |connection| page(connection, engine, filter, after, limit).boxed())
+        self.read(move |connection| page(connection, dialect, filter, after, limit).boxed())
             .await
     }
 }
 
 async fn page(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     filter: OrderFilter,
     after: Option<OrderId>,
     limit: u32,
 ) -> Result<Vec<Order>, Error> {
-    let mut snapshot = begin_snapshot(connection, engine).await?;
+    let mut snapshot = begin_snapshot(connection, dialect).await?;
     let before = match after {
         None => Some(i64::MAX),
         Some(after) => sequence_of(&mut snapshot, after, filter).await?,
@@ -130,12 +130,12 @@ async fn page(
 
 async fn page_before(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     filter: OrderFilter,
     before: i64,
     limit: u32,
 ) -> Result<Vec<Order>, Error> {
-    let mut snapshot = begin_snapshot(connection, engine).await?;
+    let mut snapshot = begin_snapshot(connection, dialect).await?;
     let page = page_of(&mut snapshot, filter, before, limit).await?;
     snapshot.rollback().await?;
     Ok(page)

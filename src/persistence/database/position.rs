@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::columns::Columns;
-use super::{Database, Engine, Error};
+use super::{Database, Dialect, Error};
 use crate::persistence::following::Bookmark;
 use crate::persistence::journal::{JournalId, Position};
 
@@ -96,14 +96,14 @@ fn bookmark_in(row: &AnyRow) -> Result<Bookmark, Error> {
 /// Begins at `first`, unless the follower has a place already.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     follower: FollowerName,
     first: Position,
 ) -> Result<(), Error> {
     let statement = format!(
         "INSERT INTO followers (name, position)
          VALUES (?, ?){}",
-        engine.keep("name")
+        dialect.keep("name")
     );
     sqlx::query(AssertSqlSafe(statement))
         .bind(follower.text())

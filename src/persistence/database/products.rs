@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
 use super::words;
-use super::{Engine, Error};
+use super::{Dialect, Error};
 use crate::domain::{Details, Product, ProductId, Span, Stock, Window};
 
 /// In the order in which `read` and `put` go through them.
@@ -44,8 +44,8 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine) -> Self {
-        let tail = engine.overwrite("id", COLUMNS.get(1..).unwrap_or_default());
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let tail = dialect.overwrite("id", COLUMNS.get(1..).unwrap_or_default());
         Self {
             insert_or_overwrite: BulkInsert::new("products", &COLUMNS, &tail),
         }

@@ -20,12 +20,12 @@ impl Database {
         after: u64,
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         let limit = limit.min(PAGE_ROWS_MAX);
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         self.read(move |connection| {
             async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let mut snapshot = begin_snapshot(connection, dialect).await?;
                 let rows = oldest_with(&mut snapshot, product, after, limit).await?;
                 let page = complete(&mut snapshot, &rows).await?;
                 snapshot.rollback().await?;
@@ -38,10 +38,10 @@ impl Database {
 
     /// Where the units of a product are, and after which record. `None`: SQL has no such product yet.
     pub async fn stock_at(&self, product: ProductId) -> Result<Option<(Position, Stock)>, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.read(move |connection| {
             async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let mut snapshot = begin_snapshot(connection, dialect).await?;
                 let position = position::read(&mut snapshot).await?;
                 let found = products::find(&mut snapshot, &[product]).await?;
                 snapshot.rollback().await?;

@@ -37,11 +37,11 @@ impl Database {
     /// Whether the account still is as it was when its password was checked: what ended access since must not be
     /// outlived by a session that began before.
     pub async fn open_session(&self, session: Session, access_epoch: u64) -> Result<bool, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write_lightly(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                accounts::lock(&mut transaction, engine, session.account).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+                accounts::lock(&mut transaction, dialect, session.account).await?;
                 let account = accounts::by_id(&mut transaction, session.account).await?;
                 let is_as_it_was = |it: &Account| {
                     it.access_epoch == access_epoch

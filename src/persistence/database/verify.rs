@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::columns::Columns;
 use super::load::begin_snapshot;
-use super::{Database, Engine, Error, Loaded, waitlist, words};
+use super::{Database, Dialect, Error, Loaded, waitlist, words};
 use crate::domain::{Bucket, BuyerId, Order, OrderId, OrderState, Product, ProductId};
 
 /// Faults that are told one by one; beyond that their number must do.
@@ -18,14 +18,14 @@ const FAULTS_TOLD_MAX: usize = 1_000;
 
 /// Everything in the tables that does not add up, product by product and order by order; empty: the books are right.
 pub async fn verify_books(database: &Database) -> Result<Vec<String>, Error> {
-    let engine = database.engine();
+    let dialect = database.dialect();
     database
-        .read(move |connection| verify(connection, engine).boxed())
+        .read(move |connection| verify(connection, dialect).boxed())
         .await
 }
 
-async fn verify(connection: &mut AnyConnection, engine: Engine) -> Result<Vec<String>, Error> {
-    let mut snapshot = begin_snapshot(connection, engine).await?;
+async fn verify(connection: &mut AnyConnection, dialect: Dialect) -> Result<Vec<String>, Error> {
+    let mut snapshot = begin_snapshot(connection, dialect).await?;
     let counted = counters(&mut snapshot).await?;
     let recounted = recount(&mut snapshot).await?;
     let mut faults = Vec::new();

@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::bulk::{BulkInsert, delete_by_keys, select_by_keys};
 use super::columns::{Columns, Values};
-use super::{Engine, Error};
+use super::{Dialect, Error};
 use crate::domain::{BuyerId, Offer, ProductId, Quantity, Waiter};
 
 /// In the order in which `read` and `put` go through them.
@@ -30,8 +30,8 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine) -> Self {
-        let tail = engine.overwrite("sequence", &CHANGING);
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let tail = dialect.overwrite("sequence", &CHANGING);
         Self {
             insert_or_overwrite: BulkInsert::new("waitlist", &COLUMNS, &tail),
         }

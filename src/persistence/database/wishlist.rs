@@ -47,13 +47,13 @@ impl Database {
         now: Timestamp,
         wishes_max: u64,
     ) -> Result<PutWish, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
                 // Puts take turns by the row of the account, so that the list keeps its bound; and what was erased
                 // meanwhile gets no new rows.
-                accounts::lock(&mut transaction, engine, account).await?;
+                accounts::lock(&mut transaction, dialect, account).await?;
                 let owner = accounts::by_id(&mut transaction, account).await?;
                 let lives = |it: &Account| it.erased_at.is_none();
                 if !owner.as_ref().is_some_and(lives) {
@@ -95,11 +95,11 @@ impl Database {
         bought: Vec<(ProductId, Quantity)>,
         at: Timestamp,
     ) -> Result<(), Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
-                accounts::lock(&mut transaction, engine, account).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+                accounts::lock(&mut transaction, dialect, account).await?;
                 for (product, quantity) in bought {
                     delete_bought(&mut transaction, account, product, quantity, at).await?;
                 }

@@ -2,7 +2,7 @@
 
 use super::attempts::PlacedAttempt;
 use super::follower::{FollowerConnection, FollowerTransaction};
-use super::{AuditRow, Database, Engine, Error, FollowerName, Hand, OrderRow};
+use super::{AuditRow, Database, Dialect, Error, FollowerName, Hand, OrderRow};
 use super::{attempts, audit, engine_time, in_hand, lines, orders, products, waitlist};
 use crate::domain::{Attempt, BuyerId, IdMap, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::following::Bookmark;
@@ -35,7 +35,7 @@ impl Writer {
     pub(crate) async fn open(database: &Database) -> Result<Self, Error> {
         Ok(Self {
             connection: FollowerConnection::open(database, FollowerName::Projection).await?,
-            statements: Statements::new(database.engine()),
+            statements: Statements::new(database.dialect()),
         })
     }
 
@@ -53,14 +53,14 @@ impl Writer {
 }
 
 impl Statements {
-    fn new(engine: Engine) -> Self {
+    fn new(dialect: Dialect) -> Self {
         Self {
-            products: products::Statements::new(engine),
-            orders: orders::Statements::new(engine),
+            products: products::Statements::new(dialect),
+            orders: orders::Statements::new(dialect),
             lines: lines::Statements::new(),
-            attempts: attempts::Statements::new(engine),
-            waitlist: waitlist::Statements::new(engine),
-            in_hand: in_hand::Statements::new(engine),
+            attempts: attempts::Statements::new(dialect),
+            waitlist: waitlist::Statements::new(dialect),
+            in_hand: in_hand::Statements::new(dialect),
             audit: audit::Statements::new(),
         }
     }

@@ -13,11 +13,11 @@ use crate::persistence::journal::Position;
 /// A view of a running follower; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    shared: Arc<Shared>,
+    shared: Arc<SharedProgress>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedProgress {
     position: AtomicU64,
     durable: AtomicU64,
     batches: AtomicU64,
@@ -64,7 +64,7 @@ impl Progress {
             ended: false,
         };
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedProgress {
                 position: AtomicU64::new(position.get()),
                 durable: AtomicU64::new(0),
                 batches: AtomicU64::new(0),

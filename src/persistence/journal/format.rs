@@ -220,7 +220,7 @@ pub(super) enum FrameKind {
 
 /// Where a frame belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FramePlace {
     pub(super) journal_id: u64,
     pub(super) segment_id: u64,
     pub(super) offset: u64,
@@ -271,7 +271,7 @@ impl<'a> Frame<'a> {
     pub(super) fn encode(
         buffer: &mut Vec<u8>,
         kind: FrameKind,
-        place: Place,
+        place: FramePlace,
         chain: Chain,
         (records, payload): (u32, &[u8]),
     ) -> u32 {
@@ -300,9 +300,9 @@ impl<'a> Frame<'a> {
     }
 
     /// Reads the frame at the start of `bytes`, which may go on behind it.
-    pub(super) fn decode(bytes: &'a [u8], place: Place) -> Result<Self, Flaw> {
+    pub(super) fn decode(bytes: &'a [u8], place: FramePlace) -> Result<Self, Flaw> {
         let frame_bytes = claimed_bytes(bytes)?;
-        let found = Place {
+        let found = FramePlace {
             journal_id: u64_at(bytes, 48),
             segment_id: u64_at(bytes, 32),
             offset: u64_at(bytes, 40),
@@ -409,7 +409,7 @@ fn check_records(payload: &[u8], records: u32) -> Result<(), Flaw> {
     }
 }
 
-fn check_place(found: Place, expected: Place) -> Result<(), Flaw> {
+fn check_place(found: FramePlace, expected: FramePlace) -> Result<(), Flaw> {
     if found.journal_id != expected.journal_id {
         return Err(Flaw::OtherJournal);
     }

@@ -25,7 +25,7 @@ pub enum AppendFault {
 
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     released: Position,
     /// Released records are kept until there are this many newer ones.
     retention_records: u64,
@@ -38,7 +38,7 @@ pub struct MemoryJournal {
 
 /// What readers see.
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedLog {
     id: u64,
     log: Mutex<Log>,
     soundness: Soundness,
@@ -75,9 +75,9 @@ impl MemoryJournal {
     /// Empty, and another journal than all without an id or with another.
     pub fn with_id(id: u64) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedLog {
                 id,
-                ..Shared::default()
+                ..SharedLog::default()
             }),
             ..Self::default()
         }
@@ -87,7 +87,7 @@ impl MemoryJournal {
     pub fn fork(&self) -> Self {
         let log = self.shared.log.lock().clone();
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedLog {
                 id: self.shared.id,
                 log: Mutex::new(log),
                 soundness: Soundness::default(),
@@ -182,7 +182,7 @@ impl Journal for MemoryJournal {
     }
 }
 
-impl JournalView for Arc<Shared> {
+impl JournalView for Arc<SharedLog> {
     fn id(&self) -> JournalId {
         JournalId::new(self.id)
     }
@@ -288,7 +288,7 @@ impl Log {
 
 #[derive(Debug)]
 struct MemoryReader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     position: Position,
 }
 

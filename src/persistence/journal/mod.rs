@@ -37,12 +37,14 @@ mod check;
 mod disk;
 mod file;
 mod format;
+#[cfg(any(test, feature = "test-doubles"))]
 mod memory;
 mod reader;
 mod records;
 mod recovery;
 mod retained;
 mod scan;
+#[cfg(any(test, feature = "test-doubles"))]
 mod sim_disk;
 mod soundness;
 mod spares;
@@ -59,9 +61,11 @@ pub use self::check::{CheckOutcome, RestCheck, RunningCheck};
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::file::{FileJournal, LockedJournal, Options, SparePreparation};
 pub use self::format::Flaw;
+#[cfg(any(test, feature = "test-doubles"))]
 pub use self::memory::{AppendFault, MemoryJournal};
 pub use self::records::{Frames, Records};
 pub use self::recovery::{Inspection, OpenError, Recovery, TornTail};
+#[cfg(any(test, feature = "test-doubles"))]
 pub use self::sim_disk::{FaultPlan, FaultsFired, SimDisk, SimFile, SimLock, WriteFault};
 
 /// The sequence number of a record: dense, from 1. `ZERO` is the place before the first record.

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::format::{Chain, HEADER_BLOCK_BYTES, Place, SegmentHeader, SegmentName};
+use super::format::{Chain, FramePlace, HEADER_BLOCK_BYTES, SegmentHeader, SegmentName};
 use super::soundness::Soundness;
 use super::{JournalId, Position, ReadError};
 
@@ -36,8 +36,8 @@ impl<F> Segment<F> {
         SegmentName(self.header.segment_id)
     }
 
-    pub(super) fn place(&self, offset: u64) -> Place {
-        Place {
+    pub(super) fn place(&self, offset: u64) -> FramePlace {
+        FramePlace {
             journal_id: self.header.journal_id,
             segment_id: self.header.segment_id,
             offset,

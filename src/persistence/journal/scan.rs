@@ -13,7 +13,7 @@
 //! a whole segment replaced by an older state of itself. Compare [`Recovered last`](super::Recovery) with what SQL has seen.
 
 use super::format::{
-    Chain, FRAME_BYTES_MAX, Flaw, Frame, FrameKind, HEADER_BLOCK_BYTES, HeaderFault, Place,
+    Chain, FRAME_BYTES_MAX, Flaw, Frame, FrameKind, FramePlace, HEADER_BLOCK_BYTES, HeaderFault,
     SECTOR_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, SegmentName, claimed_bytes, is_blank, length,
     segment_id, segment_name,
 };
@@ -85,8 +85,8 @@ impl<F> Scanned<F> {
         SegmentName(self.header.segment_id)
     }
 
-    pub(super) fn place(&self, offset: u64) -> Place {
-        Place {
+    pub(super) fn place(&self, offset: u64) -> FramePlace {
+        FramePlace {
             journal_id: self.header.journal_id,
             segment_id: self.header.segment_id,
             offset,

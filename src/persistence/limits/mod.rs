@@ -37,10 +37,10 @@ pub const ENTRIES_MAX: usize = 100_000;
 /// Counts and marks. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Limiter {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLimits>,
 }
 
-struct Shared {
+struct SharedLimits {
     memory: Memory,
     remote: Option<Arc<Remote>>,
     fallbacks: AtomicU64,
@@ -75,7 +75,7 @@ impl Limiter {
     pub fn open(redis_url: Option<&str>, clock: Arc<dyn Clock>) -> Result<Self, BadUrl> {
         let remote = redis_url.map(Remote::open).transpose()?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedLimits {
                 memory: Memory::new(ENTRIES_MAX, clock),
                 remote,
                 fallbacks: AtomicU64::new(0),
@@ -136,7 +136,7 @@ impl Limiter {
     }
 
     pub fn counters(&self) -> Counters {
-        let Shared { memory, remote, .. } = &*self.shared;
+        let SharedLimits { memory, remote, .. } = &*self.shared;
         Counters {
             fallbacks: self.shared.fallbacks.load(Ordering::Relaxed),
             redis_errors: remote.as_ref().map_or(0, |it| it.errors()),

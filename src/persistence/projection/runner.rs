@@ -110,7 +110,7 @@ impl Follow for Projecting {
     }
 
     fn always_commits_durably(&self) -> bool {
-        self.database.engine().always_commits_durably()
+        self.database.dialect().always_commits_durably()
     }
 
     async fn apply(&mut self, batch: &Batch, durably: bool) -> Result<(), ProjectError> {

@@ -8,7 +8,7 @@ use super::shop::Shop;
 use super::store::{Store, execute, on_each_engine};
 use crate::domain::Timestamp;
 use crate::persistence::codec;
-use crate::persistence::database::{Database, Engine, FollowerName, diff, verify_books};
+use crate::persistence::database::{Database, Dialect, FollowerName, diff, verify_books};
 use crate::persistence::following::{Bookmark, Mismatch, Options, Progress, ResumeError};
 use crate::persistence::journal::{Batch, Journal, JournalId, MemoryJournal, Position};
 use crate::persistence::projection::{PACE, Projection, ResumeProjectionError};
@@ -393,14 +393,14 @@ fn only_what_was_committed_to_the_disk_counts_as_durable() {
         .await;
         append(&mut journal, &shop, 7, 200);
         wait_for(&progress, Position::new(200)).await;
-        let (engine, durable) = (store.database.engine(), progress.durable_position());
-        match engine {
-            Engine::Sqlite if begun.elapsed() < Duration::from_secs(4) => {
+        let (dialect, durable) = (store.database.dialect(), progress.durable_position());
+        match dialect {
+            Dialect::Sqlite if begun.elapsed() < Duration::from_secs(4) => {
                 assert_eq!(durable, Position::new(7));
             }
-            Engine::Sqlite => {}
+            Dialect::Sqlite => {}
             // The last batch may be told as done a moment before it is told as durable.
-            Engine::MySql => assert!(durable >= Position::new(193), "{durable}"),
+            Dialect::MySql => assert!(durable >= Position::new(193), "{durable}"),
         }
         // What SQL has lost is not durable.
         store.back_up("old").await;

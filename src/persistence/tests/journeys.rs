@@ -12,7 +12,7 @@ use crate::persistence::codec;
 use crate::persistence::journal::{
     Batch, Journal, JournalId, JournalReader, JournalView, MemoryJournal, Position, ReadError,
 };
-use crate::persistence::journey::{Journeys, Movement, Refusal, Units};
+use crate::persistence::journey::{JourneyRefusal, Journeys, Movement, Units};
 use crate::persistence::projection::Projector;
 
 /// The journal of a shop, and SQL as far as it has followed.
@@ -246,15 +246,15 @@ fn only_two_are_read_at_once_and_a_reader_that_left_still_counts() {
         tokio::task::yield_now().await;
         gone.abort();
         let third = journeys.of_order(&order).await;
-        assert!(matches!(third, Err(Refusal::Busy)), "{third:?}");
+        assert!(matches!(third, Err(JourneyRefusal::Busy)), "{third:?}");
         let_go.send(()).expect("somebody waits");
         let_go.send(()).expect("somebody waits");
         let first = first.await.expect("no panic");
-        assert!(matches!(first, Err(Refusal::Read(_))), "{first:?}");
+        assert!(matches!(first, Err(JourneyRefusal::Read(_))), "{first:?}");
         drop(let_go);
         // Both are done, and there is room again.
         for _ in 0..200 {
-            if !matches!(journeys.of_order(&order).await, Err(Refusal::Busy)) {
+            if !matches!(journeys.of_order(&order).await, Err(JourneyRefusal::Busy)) {
                 return store.end().await;
             }
             tokio::task::yield_now().await;

@@ -17,7 +17,7 @@ use crate::gateways::mail::memory::MemoryTransport;
 use crate::mail::{
     Carrier, CarrierHandle, CarrierOptions, CarrierParts, Envelope, Language, Letter,
 };
-use crate::notices::{Notices, NoticesParts, PACE, Place, StopReason};
+use crate::notices::{LettersPlace, Notices, NoticesParts, PACE, StopReason};
 use crate::persistence::codec;
 use crate::persistence::database::{Account, Database, Outbox};
 use crate::persistence::following::{Options, Progress};
@@ -89,8 +89,9 @@ impl<'a> Office<'a> {
         }
     }
 
-    async fn place(&self) -> Place {
-        let place = Place::find(&self.store.database, self.journal.view(), Position::ZERO).await;
+    async fn place(&self) -> LettersPlace {
+        let place =
+            LettersPlace::find(&self.store.database, self.journal.view(), Position::ZERO).await;
         place.expect("a place")
     }
 
@@ -98,7 +99,7 @@ impl<'a> Office<'a> {
         self.start_at(self.place().await, pace)
     }
 
-    fn start_at(&self, place: Place, pace: Options) -> Notices {
+    fn start_at(&self, place: LettersPlace, pace: Options) -> Notices {
         let parts = NoticesParts {
             database: self.store.database.clone(),
             vault: self.vault.clone(),
@@ -387,7 +388,7 @@ fn nobody_is_told_of_the_past_nor_of_what_happened_while_letters_were_off() {
         let office = Office::open(store, Shop::after(54, 600)).await;
         let half = Position::new(office.journal.position().get() / 2);
         let find = async || {
-            let place = Place::find(&store.database, office.journal.view(), half).await;
+            let place = LettersPlace::find(&store.database, office.journal.view(), half).await;
             place.expect("a place")
         };
         let notices = office.start_at(find().await, one_by_one());

@@ -89,7 +89,7 @@ impl Store {
         let mut connection = sqlx::AnyConnection::connect(&self.address)
             .await
             .expect("a connection");
-        let begin = self.database.engine().begin_write();
+        let begin = self.database.dialect().begin_write();
         let mut transaction = connection.begin_with(begin).await.expect("a transaction");
         for table in FOLLOWING.into_iter().rev() {
             for statement in [

@@ -12,8 +12,9 @@ use super::setting;
 const MYSQL_URL: &str = "LAYBY_TEST_MYSQL_URL";
 
 /// The tables that follow the journal; the bookmarks last.
-const FOLLOWING: [&str; 8] = [
+const FOLLOWING: [&str; 9] = [
     "products",
+    "in_hand",
     "orders",
     "order_lines",
     "payment_attempts",

@@ -3,7 +3,7 @@
 //! Whatever frees units calls [`Cell::offer_free_units`] in the same turn, before anybody else can ask for them.
 
 use super::Cell;
-use crate::actors::core::message::{Answer, Place, Refusal, Reply};
+use crate::actors::core::message::{Answer, Refusal, Reply, WaitlistPlace};
 use crate::actors::core::turn::Turn;
 use crate::domain::{
     BuyerId, Event, OrderPlaced, Posting, Product, ProductId, Quantity, Rejection, Timestamp,
@@ -283,9 +283,9 @@ impl Cell {
         Ok(())
     }
 
-    pub(crate) fn place_on(&self, id: ProductId, buyer: BuyerId) -> Option<Place> {
+    pub(crate) fn place_on(&self, id: ProductId, buyer: BuyerId) -> Option<WaitlistPlace> {
         let waitlist = self.products.get(&id)?.product().waitlist();
-        Some(Place {
+        Some(WaitlistPlace {
             product: id,
             waiter: *waitlist.get(buyer)?,
             position: waitlist.position(buyer),

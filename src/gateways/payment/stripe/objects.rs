@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::super::webhook::Word;
+use super::super::webhook::ProviderWord;
 use crate::domain::{AttemptId, Currency, Money, OrderId, PaymentOutcome};
 
 /// Money that is to be taken, and how far that has got.
@@ -173,29 +173,31 @@ impl std::fmt::Display for Fault {
 
 impl Event {
     /// Refunds are told by the answer to their request; only one that fails afterwards is news.
-    pub(in super::super) fn into_word(self) -> Result<Word, serde_json::Error> {
+    pub(in super::super) fn into_word(self) -> Result<ProviderWord, serde_json::Error> {
         let (kind, object) = (self.r#type, self.data.object);
         let outcome = match kind.as_str() {
             "payment_intent.succeeded" => PaymentOutcome::Captured,
             "payment_intent.payment_failed" | "payment_intent.canceled" => PaymentOutcome::Declined,
             "refund.failed" => {
                 let Refund { id, .. } = serde_json::from_value(object)?;
-                return Ok(Word::RefundFailed { refund: id });
+                return Ok(ProviderWord::RefundFailed { refund: id });
             }
-            _ => return Ok(Word::Nothing(kind)),
+            _ => return Ok(ProviderWord::Nothing(kind)),
         };
         let intent: ToldIntent = serde_json::from_value(object)?;
         let word = intent.into_word(outcome);
-        Ok(word.unwrap_or_else(|| Word::Nothing(format!("{kind} of an intent that is not ours"))))
+        Ok(word.unwrap_or_else(|| {
+            ProviderWord::Nothing(format!("{kind} of an intent that is not ours"))
+        }))
     }
 }
 
 impl ToldIntent {
-    fn into_word(self, outcome: PaymentOutcome) -> Option<Word> {
+    fn into_word(self, outcome: PaymentOutcome) -> Option<ProviderWord> {
         let taken = self
             .amount_received
             .filter(|_| outcome == PaymentOutcome::Captured);
-        Some(Word::Outcome {
+        Some(ProviderWord::Outcome {
             order: self.metadata.order()?,
             attempt: self.metadata.attempt()?,
             outcome,

@@ -201,12 +201,12 @@ impl Database {
             + Send
             + 'static,
     {
-        let engine = self.engine();
+        let dialect = self.dialect();
         let turn = self.event_turn();
         self.write(move |connection| {
             async move {
                 let _turn = turn.lock().await;
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
                 let (outcome, happened) = act(&mut transaction).await?;
                 if happened {
                     account_events::append(&mut transaction, &chain, &[event]).await?;

@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 
 use super::bulk::{BulkInsert, select_by_keys};
 use super::columns::{Columns, Values};
-use super::{Database, Engine, Error};
+use super::{Database, Dialect, Error};
 use crate::domain::{BuyerId, Timestamp};
 
 pub use changes::{AccessChange, NewPassword, ProfilePatch};
@@ -142,9 +142,9 @@ impl Database {
 
     /// Makes many accounts; those whose id is there already stay as they are. All or none.
     pub async fn create_accounts(&self, accounts: Vec<Account>) -> Result<(), Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
-            async move { insert_missing(connection, engine, &accounts).await }.boxed()
+            async move { insert_missing(connection, dialect, &accounts).await }.boxed()
         })
         .await
     }
@@ -229,12 +229,12 @@ async fn insert(connection: &mut AnyConnection, account: &Account) -> Result<(),
 
 async fn insert_missing(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     accounts: &[Account],
 ) -> Result<(), Error> {
     use sqlx::Connection;
-    let insert = BulkInsert::new("accounts", &COLUMNS, &engine.keep("id"));
-    let mut transaction = connection.begin_with(engine.begin_write()).await?;
+    let insert = BulkInsert::new("accounts", &COLUMNS, &dialect.keep("id"));
+    let mut transaction = connection.begin_with(dialect.begin_write()).await?;
     insert.run(&mut transaction, accounts, put).await?;
     Ok(transaction.commit().await?)
 }
@@ -242,10 +242,10 @@ async fn insert_missing(
 /// Acts on one account take turns until their transactions end. On `SQLite` all writers do anyway.
 pub(super) async fn lock(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     id: BuyerId,
 ) -> Result<(), Error> {
-    if engine == Engine::MySql {
+    if dialect == Dialect::MySql {
         sqlx::query(
             "SELECT id
              FROM accounts

@@ -7,7 +7,7 @@ use super::{Account, by_email, by_username, insert};
 use crate::domain::{BuyerId, Timestamp};
 use crate::persistence::database::codes::{self, NewCode, Purpose};
 use crate::persistence::database::mail_outbox::{self, NewLetter};
-use crate::persistence::database::{Database, Engine, Error};
+use crate::persistence::database::{Database, Dialect, Error};
 
 /// What became of a sign-up.
 #[derive(Debug)]
@@ -31,17 +31,17 @@ impl Database {
         letter: NewLetter,
         stale_before: Timestamp,
     ) -> Result<SignedUp, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
                 for _ in 1..LOOKS {
-                    match attempt(connection, engine, &account, &code, &letter, stale_before).await
+                    match attempt(connection, dialect, &account, &code, &letter, stale_before).await
                     {
                         Err(error) if matches!(error, Error::Taken) || error.heals() => {}
                         other => return other,
                     }
                 }
-                attempt(connection, engine, &account, &code, &letter, stale_before).await
+                attempt(connection, dialect, &account, &code, &letter, stale_before).await
             }
             .boxed()
         })
@@ -55,10 +55,10 @@ impl Database {
         code_hash: [u8; 32],
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.write(move |connection| {
             async move {
-                let mut transaction = connection.begin_with(engine.begin_write()).await?;
+                let mut transaction = connection.begin_with(dialect.begin_write()).await?;
                 let right =
                     codes::use_up(&mut transaction, account, Purpose::Verify, &code_hash, now)
                         .await?;
@@ -84,13 +84,13 @@ impl Database {
 
 async fn attempt(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     account: &Account,
     code: &NewCode,
     letter: &NewLetter,
     stale_before: Timestamp,
 ) -> Result<SignedUp, Error> {
-    let mut transaction = connection.begin_with(engine.begin_write()).await?;
+    let mut transaction = connection.begin_with(dialect.begin_write()).await?;
     let namesake = match account.username_index {
         Some(index) => by_username(&mut transaction, index).await?,
         None => None,

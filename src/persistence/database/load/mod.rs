@@ -19,7 +19,7 @@ use self::scan::Scan;
 use self::stream::{Part, Sender};
 use super::words::Standing;
 use super::{
-    Database, Engine, Error, engine_time, in_hand, orders, pages, position, products, waitlist,
+    Database, Dialect, Error, engine_time, in_hand, orders, pages, position, products, waitlist,
 };
 use crate::domain::{IdMap, InHand, Order, OrderId, Product, ProductId, Timestamp, Waiter};
 use crate::persistence::journal::Position;
@@ -78,10 +78,10 @@ impl Database {
         ids: Vec<OrderId>,
         products: Vec<ProductId>,
     ) -> Result<Recalled, Error> {
-        let engine = self.engine();
+        let dialect = self.dialect();
         self.read(move |connection| {
             async move {
-                let mut snapshot = begin_snapshot(connection, engine).await?;
+                let mut snapshot = begin_snapshot(connection, dialect).await?;
                 let position = position::read(&mut snapshot).await?;
                 let rows = orders::find(&mut snapshot, &ids).await?;
                 let orders = rows.into_iter().map(|row| row.order).collect();
@@ -106,19 +106,19 @@ impl Database {
     ) -> Result<Loading, Error> {
         let (show, head) = oneshot::channel();
         let (listener, orders) = stream::channel();
-        let (database, engine) = (self.clone(), self.engine());
+        let (database, dialect) = (self.clone(), self.dialect());
         self.shared.home.spawn(async move {
             let parts = listener.clone();
             let read = database.read(move |connection| {
                 async move {
-                    let mut snapshot = begin_snapshot(connection, engine).await?;
+                    let mut snapshot = begin_snapshot(connection, dialect).await?;
                     let head = Head {
                         position: position::read(&mut snapshot).await?,
                         last_stamp: engine_time::read(&mut snapshot).await?,
                         products: load_products(&mut snapshot, wants_people).await?,
                     };
                     if show.send(head).is_ok() {
-                        send_orders(&mut snapshot, engine, keep_since, &parts).await?;
+                        send_orders(&mut snapshot, dialect, keep_since, &parts).await?;
                     }
                     snapshot.rollback().await?;
                     Ok(())
@@ -156,20 +156,20 @@ impl Loading {
 /// Begins a transaction in which all reads see the rows of the same instant.
 pub(super) async fn begin_snapshot(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
 ) -> Result<sqlx::Transaction<'_, sqlx::Any>, Error> {
-    if engine == Engine::MySql {
+    if dialect == Dialect::MySql {
         // For the next transaction alone: READ COMMITTED would take a new snapshot for each statement.
         sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             .execute(&mut *connection)
             .await?;
     }
-    Ok(connection.begin_with(engine.begin_snapshot()).await?)
+    Ok(connection.begin_with(dialect.begin_snapshot()).await?)
 }
 
 async fn send_orders(
     connection: &mut AnyConnection,
-    engine: Engine,
+    dialect: Dialect,
     keep_since: Timestamp,
     listener: &Sender,
 ) -> Result<(), Error> {
@@ -179,7 +179,7 @@ async fn send_orders(
         (Standing::SettledInHand, keep_since),
         (Standing::Resting, keep_since),
     ] {
-        let scan = Scan::new(engine, standing, since);
+        let scan = Scan::new(dialect, standing, since);
         scan.send(connection, listener).await?;
     }
     Ok(())

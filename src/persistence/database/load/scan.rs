@@ -14,14 +14,14 @@ use crate::domain::{
 };
 use crate::persistence::database::columns::Columns;
 use crate::persistence::database::words::{self, Standing};
-use crate::persistence::database::{Engine, Error, attempts, orders};
+use crate::persistence::database::{Dialect, Error, attempts, orders};
 
 /// Orders in a row.
 const PAGE_ORDERS_MAX: usize = 256;
 
 /// Which orders: those that stand so, and were placed since.
 pub(super) struct Scan {
-    engine: Engine,
+    dialect: Dialect,
     standing: Standing,
     since: Timestamp,
 }
@@ -34,9 +34,9 @@ pub(super) struct Extras {
 }
 
 impl Scan {
-    pub(super) fn new(engine: Engine, standing: Standing, since: Timestamp) -> Self {
+    pub(super) fn new(dialect: Dialect, standing: Standing, since: Timestamp) -> Self {
         Self {
-            engine,
+            dialect,
             standing,
             since,
         }
@@ -82,7 +82,7 @@ impl Scan {
                  LIMIT {PAGE_ORDERS_MAX}
              ) o
              LEFT JOIN order_lines l ON l.sequence = o.sequence",
-            self.engine.joined_lines(words)
+            self.dialect.joined_lines(words)
         )
     }
 

@@ -10,7 +10,7 @@ mod switching;
 mod torn_tail;
 
 use super::format::{
-    FRAME_HEADER_BYTES, Frame, HEADER_BLOCK_BYTES, Place, SECTOR_BYTES, SegmentHeader, length,
+    FRAME_HEADER_BYTES, Frame, FramePlace, HEADER_BLOCK_BYTES, SECTOR_BYTES, SegmentHeader, length,
     segment_name,
 };
 use super::*;
@@ -122,7 +122,7 @@ pub(super) fn frames(content: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut frames = Vec::new();
     let mut start = length(HEADER_BLOCK_BYTES);
     loop {
-        let place = Place {
+        let place = FramePlace {
             journal_id: header.journal_id,
             segment_id: header.segment_id,
             offset: start as u64,

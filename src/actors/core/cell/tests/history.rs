@@ -59,7 +59,7 @@ impl Dice {
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    Place,
+    WaitlistPlace,
     RepeatPlace,
     Pay,
     RepeatPay,
@@ -83,7 +83,7 @@ enum Deed {
 
 /// How often each deed happens when a seed does not say otherwise.
 const USUAL: [(Deed, u64); 20] = [
-    (Deed::Place, 30),
+    (Deed::WaitlistPlace, 30),
     (Deed::RepeatPlace, 4),
     (Deed::Pay, 22),
     (Deed::RepeatPay, 3),
@@ -131,7 +131,7 @@ pub(super) struct Options {
 impl Options {
     fn draw(dice: &mut Dice) -> Self {
         let rates = USUAL.map(|(deed, usual)| {
-            let factor = if matches!(deed, Deed::Place | Deed::Pay | Deed::Settle) {
+            let factor = if matches!(deed, Deed::WaitlistPlace | Deed::Pay | Deed::Settle) {
                 [1, 1, 2]
             } else {
                 [0, 1, 3]
@@ -272,7 +272,7 @@ impl History {
             .find(|(_, rate)| drawn.checked_sub(*rate).map(|rest| drawn = rest).is_none())
             .expect("less than the sum");
         match deed {
-            Deed::Place => self.place(),
+            Deed::WaitlistPlace => self.place(),
             Deed::RepeatPlace => self.repeat_place(),
             Deed::Pay => self.pay(),
             Deed::RepeatPay => self.repeat_pay(),

@@ -78,7 +78,7 @@ enum Race {
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    Place,
+    WaitlistPlace,
     Pay,
     Cancel,
     /// A call reaches the bank.
@@ -198,29 +198,71 @@ impl Scene {
     }
 
     fn deeds(&self) -> &'static [Deed] {
-        use Deed::{Answer, Arrive, Cancel, Crash, Pay, Place, TimePasses, Webhook};
+        use Deed::{Answer, Arrive, Cancel, Crash, Pay, TimePasses, WaitlistPlace, Webhook};
         match self.race {
             Race::LateSuccess => &[
-                Place, Pay, Pay, Arrive, Answer, Webhook, TimePasses, TimePasses,
+                WaitlistPlace,
+                Pay,
+                Pay,
+                Arrive,
+                Answer,
+                Webhook,
+                TimePasses,
+                TimePasses,
             ],
             Race::Webhooks => &[
-                Place, Pay, Arrive, Arrive, Answer, Webhook, Webhook, Webhook, TimePasses,
+                WaitlistPlace,
+                Pay,
+                Arrive,
+                Arrive,
+                Answer,
+                Webhook,
+                Webhook,
+                Webhook,
+                TimePasses,
             ],
-            Race::Cancel => &[Place, Pay, Pay, Arrive, Answer, Webhook, Cancel, TimePasses],
+            Race::Cancel => &[
+                WaitlistPlace,
+                Pay,
+                Pay,
+                Arrive,
+                Answer,
+                Webhook,
+                Cancel,
+                TimePasses,
+            ],
             Race::Queue => &[
-                Place, Place, Pay, Pay, Pay, Arrive, Arrive, Arrive, Answer, Cancel, TimePasses,
-                TimePasses, Crash,
+                WaitlistPlace,
+                WaitlistPlace,
+                Pay,
+                Pay,
+                Pay,
+                Arrive,
+                Arrive,
+                Arrive,
+                Answer,
+                Cancel,
+                TimePasses,
+                TimePasses,
+                Crash,
             ],
-            Race::CrashBeforeCall => &[Place, Pay, Arrive, Answer, TimePasses, Crash],
+            Race::CrashBeforeCall => &[WaitlistPlace, Pay, Arrive, Answer, TimePasses, Crash],
             Race::CrashBeforeResult => &[
-                Place, Pay, Arrive, Arrive, Answer, Cancel, TimePasses, Crash,
+                WaitlistPlace,
+                Pay,
+                Arrive,
+                Arrive,
+                Answer,
+                Cancel,
+                TimePasses,
+                Crash,
             ],
         }
     }
 
     fn act(&mut self) {
         match self.dice.pick(self.deeds()) {
-            Deed::Place => self.place(),
+            Deed::WaitlistPlace => self.place(),
             Deed::Pay => self.pay(),
             Deed::Cancel => self.cancel(),
             Deed::Arrive => self.arrive(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::model::{Errand, Expected, Model, Recount, Told};
 use super::replay::Cut;
 use crate::actors::core::cell::{Cell, CellLimits};
-use crate::actors::core::message::{Answer, Command, Effect, Place, Reply, ReplyTo};
+use crate::actors::core::message::{Answer, Command, Effect, Reply, ReplyTo, WaitlistPlace};
 use crate::actors::core::turn::Turn;
 use crate::domain::{BuyerId, ProductId, Snapshot, Timestamp};
 use crate::persistence::journal::{Journal, MemoryJournal};
@@ -239,7 +239,7 @@ fn observed(answer: &Answer) -> Expected {
     }
 }
 
-fn told(place: &Place) -> Told {
+fn told(place: &WaitlistPlace) -> Told {
     let offer = place.waiter.offer;
     Told {
         product: place.product,

@@ -4,7 +4,7 @@
 use super::queue::SimEvent;
 use super::world::{Asker, World};
 use crate::actors::core::message::{
-    Answer, Command, PaymentReply, Place, PlaceOrder, Refusal, Reply, StartPayment, Viewer,
+    Answer, Command, PaymentReply, PlaceOrder, Refusal, Reply, StartPayment, Viewer, WaitlistPlace,
 };
 use crate::domain::{
     AttemptId, BuyerId, Fingerprint, KeyHash, Order, OrderId, OrderState, PaymentAnswer, ProductId,
@@ -29,7 +29,7 @@ pub(super) struct Visit {
 /// What is done next, or was asked and is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    Place,
+    WaitlistPlace,
     Pay,
     Read,
     Cancel,
@@ -60,7 +60,7 @@ impl World {
                 if random.chance(15) && other != sale.product {
                     lines.push((other, draw_quantity(random)));
                 }
-                self.plan_visit(sale.opens_at.plus(after), Act::Place, lines);
+                self.plan_visit(sale.opens_at.plus(after), Act::WaitlistPlace, lines);
             }
         }
         for _ in 0..60 {
@@ -100,7 +100,7 @@ impl World {
             return self.try_again(number);
         }
         let visit = &self.visits[number];
-        if visit.act == Act::Place && self.random.buyers.chance(4) {
+        if visit.act == Act::WaitlistPlace && self.random.buyers.chance(4) {
             let key = visit.key;
             self.oracle.marks.hit("a request is sent twice at once");
             if let Some(same) = self.command_of(number) {
@@ -115,7 +115,7 @@ impl World {
         let buyer = visit.buyer;
         let product = visit.lines.first().map(|line| line.0);
         Some(match visit.act {
-            Act::Place => Command::PlaceOrder(PlaceOrder {
+            Act::WaitlistPlace => Command::PlaceOrder(PlaceOrder {
                 order: OrderId::for_buyer(fresh << 8, buyer),
                 buyer,
                 key: visit.key,
@@ -233,7 +233,7 @@ impl World {
             return self.try_again(number);
         }
         match visit.act {
-            Act::Place => self.hear_of_order(number, answer),
+            Act::WaitlistPlace => self.hear_of_order(number, answer),
             Act::Pay => self.hear_of_payment(number, answer),
             Act::Read => self.hear_how_it_stands(number, answer),
             Act::Cancel => self.hear_of_cancel(number, answer),
@@ -296,7 +296,7 @@ impl World {
         let act = match (order.state, random.between(0, 99)) {
             (OrderState::Held, 0..=54) => Act::Pay,
             (OrderState::Held, 55..=64) => Act::Cancel,
-            (OrderState::Held, 65..=72) => Act::Place,
+            (OrderState::Held, 65..=72) => Act::WaitlistPlace,
             (OrderState::Held, 73..=80) => Act::Read,
             // Lets it lapse, and looks what has become of it.
             (OrderState::Held, _) => {
@@ -434,7 +434,7 @@ impl World {
         let product = visit.lines.first().map(|line| line.0);
         let place = places
             .iter()
-            .find(|place: &&Place| Some(place.product) == product);
+            .find(|place: &&WaitlistPlace| Some(place.product) == product);
         let offer = place.and_then(|place| place.waiter.offer);
         let random = &mut self.random.buyers;
         let soon = random.secs(1, 40);
@@ -459,7 +459,7 @@ impl World {
         if let (Some(units), Some(line)) = (units, visit.lines.first_mut()) {
             line.1 = units;
         }
-        self.go_on(number, Act::Place, soon);
+        self.go_on(number, Act::WaitlistPlace, soon);
     }
 
     /// At the end: whoever wanted something knows what has become of it.

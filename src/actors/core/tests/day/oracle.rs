@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::{self, InTime};
 use crate::actors::core::cell::tests::Marks;
 use crate::actors::core::cell::{Cell, CellLimits};
-use crate::actors::core::message::{Answer, Effect, PaymentReply, Place, ProviderOrder, Reply};
+use crate::actors::core::message::{
+    Answer, Effect, PaymentReply, ProviderOrder, Reply, WaitlistPlace,
+};
 use crate::domain::{
     AttemptId, AttemptState, Bucket, BuyerId, Event, IdMap, KeyHash, Order, OrderId, PaymentAnswer,
     ProductId, RefundState, Snapshot, Span, Timestamp, WaitlistChange,
@@ -263,7 +265,7 @@ impl Oracle {
         assert_eq!(*first, payment.answer, "a payment was answered twice");
     }
 
-    fn check_place(&self, place: &Place) {
+    fn check_place(&self, place: &WaitlistPlace) {
         let waiter = place.waiter;
         let joined = (place.product, waiter.buyer, waiter.sequence);
         assert!(
