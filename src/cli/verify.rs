@@ -72,6 +72,7 @@ pub(super) async fn run(settings: StoreSettings, json: bool) -> anyhow::Result<E
 
 async fn prove(settings: &StoreSettings) -> anyhow::Result<Report> {
     let database = Database::connect(&settings.database_url, database::Options::default()).await?;
+    database.check_schema().await?;
     let mut faults = database::verify_books(&database).await?;
     faults.extend(broken_log(settings, &database).await?);
     // First SQL, then the journal: beside a running server the journal is then never behind.

@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 use crate::support::{
     Call, Caller, Key, MariaDb, Sale, Shop, Store, at_once, calls, check_that_strace_works,
-    eventually, line, on_each_database, pause, traced,
+    eventually, line, on_each_database, pause, run, traced,
 };
 
 on_each_database! {
@@ -123,12 +123,30 @@ fn a_copy_of_the_journal_that_went_its_own_way_is_refused(store: Store) {
 
 fn tables_of_the_release_before_are_bound_at_the_next_start(store: Store) {
     let mut shop = Shop::open(store);
-    let lamp = shop.product(long_sale(1_000));
-    holds(&shop, &lamp, 3);
+    let lamp = shop.product(Sale {
+        limit: Some(2),
+        ..long_sale(1_000)
+    });
+    let held = holds(&shop, &lamp, 3);
+    let (buyer, paid) = &held[0];
+    buyer.pay(paid, "card").is(201);
     shop.catches_up();
     shop.stop();
-    shop.sql("UPDATE followers SET journal_id = NULL, frame_checksum = NULL");
+    bring_back_tables_of_the_release_before(&shop);
+    let verified = run(&mut shop.command("verify"));
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(!verified.status.success(), "{verified:?}");
+    assert!(said.contains("run `layby migrate`"), "{said}");
+
     shop.start();
+    let buyer = buyer.at(shop.url());
+    assert_eq!(buyer.state(paid), "paid");
+    assert_eq!(shop.units(&lamp), (997, 2, 1));
+    // What people had counts.
+    buyer.hold(&lamp, 1);
+    buyer
+        .place(&[line(&lamp, 1)])
+        .is_refused(409, "limit_reached");
     eventually("both are bound", || {
         let unbound =
             "SELECT name FROM followers WHERE journal_id IS NULL OR frame_checksum IS NULL";
@@ -145,6 +163,20 @@ fn tables_of_the_release_before_are_bound_at_the_next_start(store: Store) {
     fs::remove_dir_all(shop.journal_dir()).expect("removed");
     fs::rename(&aside, shop.journal_dir()).expect("moved");
     shop.start();
+}
+
+fn bring_back_tables_of_the_release_before(shop: &Shop) {
+    for statement in [
+        "CREATE TABLE projection (id BIGINT NOT NULL PRIMARY KEY, position BIGINT NOT NULL)",
+        "INSERT INTO projection SELECT 1, position FROM followers WHERE name = 'projection'",
+        "CREATE TABLE notices (id BIGINT NOT NULL PRIMARY KEY, position BIGINT NOT NULL)",
+        "INSERT INTO notices SELECT 1, position FROM followers WHERE name = 'notices'",
+        "DROP TABLE followers",
+        "DROP TABLE in_hand",
+        "DELETE FROM _sqlx_migrations WHERE version >= 200",
+    ] {
+        shop.sql(statement);
+    }
 }
 
 // -- while it runs -----------------------------------------------------------------------------------------------

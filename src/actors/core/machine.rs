@@ -92,6 +92,8 @@ pub(crate) struct Core {
     /// Effects that nobody had room for yet.
     effects: Vec<Effect>,
     recalls: Recalls,
+    /// What the provider told and could not be carried out, to be tried in the next turn.
+    put_off: Vec<Envelope>,
     limits: CoreLimits,
     upkeep: Upkeep,
     /// As the journal said at the beginning of the turn.
@@ -138,6 +140,7 @@ impl Core {
             turn: Turn::new(),
             turned: Turned::default(),
             recalls: Recalls::new(loaded_at),
+            put_off: Vec::new(),
             limits,
             upkeep: Upkeep::default(),
             has_room: true,
@@ -205,15 +208,16 @@ impl Core {
                 self.handle(envelope, moment);
             }
         }
+        for envelope in std::mem::take(&mut self.put_off) {
+            self.make_room(moment, outlet)?;
+            self.handle_or_park(envelope, moment);
+        }
         // Taken one by one from the end: what is left if the turn fails is answered all the same.
         commands.reverse();
         while let Some(envelope) = commands.pop() {
             self.turned.admitted += usize::from(envelope.reply_to != ReplyTo::Nobody);
             self.make_room(moment, outlet)?;
-            let missing = self.missing(&envelope.command, moment.now);
-            if let Some(envelope) = self.park_if(missing, envelope) {
-                self.handle(envelope, moment);
-            }
+            self.handle_or_park(envelope, moment);
         }
         self.turned.worked |= self.turned.admitted > 0
             || !self.turn.batch.is_empty()
@@ -324,6 +328,13 @@ impl Core {
 
     // -- what has left memory ------------------------------------------------------------------------------------
 
+    fn handle_or_park(&mut self, envelope: Envelope, moment: Moment) {
+        let missing = self.missing(&envelope.command, moment.now);
+        if let Some(envelope) = self.park_if(missing, envelope) {
+            self.handle(envelope, moment);
+        }
+    }
+
     fn missing(&self, command: &Command, now: Timestamp) -> Option<Missing> {
         let order = self.cell.forgotten_order(command).map(Missing::Order);
         order.or_else(|| {
@@ -338,11 +349,12 @@ impl Core {
         let Some(missing) = missing.filter(|_| !self.has_failed) else {
             return Some(envelope);
         };
-        if self.recalls.is_full() {
-            self.turn
-                .answer(envelope.reply_to, Err(Refusal::RecallsBusy));
-        } else {
-            self.recalls.park(missing, envelope);
+        match envelope.reply_to {
+            ReplyTo::Nobody if self.recalls.is_full() => self.recalls.put_off(envelope),
+            reply_to if self.recalls.is_full() => {
+                self.turn.answer(reply_to, Err(Refusal::RecallsBusy));
+            }
+            _ => self.recalls.park(missing, envelope),
         }
         None
     }
@@ -418,6 +430,7 @@ impl Core {
     /// Forgets what SQL has and nobody needs in memory, and lets old segments go; a slice at a time.
     pub(crate) fn upkeep(&mut self, moment: Moment) {
         self.journal.release_through(self.released(moment));
+        self.put_off.append(&mut self.recalls.take_later());
         let Upkeep {
             projected,
             projected_through,
@@ -431,6 +444,10 @@ impl Core {
         if moment.projected >= checkpoint.1 {
             *projected_through = *checkpoint;
             *checkpoint = (moment.now, self.journal.position());
+        }
+        // Or it would be forgotten before it was of use, and asked for again and again.
+        if self.recalls.needs_what_came_back() {
+            return;
         }
         let (in_sql_through, sql_position) = *projected_through;
         let kept_since = moment.now.minus(self.limits.keep_settled);

@@ -67,6 +67,8 @@ pub(super) struct Recalls {
     asked: Vec<Missing>,
     /// Commands for which SQL was asked, whether it had what they are about or not.
     ready: VecDeque<Envelope>,
+    /// What the provider told of something that could not be had, to be tried again.
+    later: Vec<Envelope>,
     /// SQL had everything that was forgotten when it stood here.
     safe_from: Position,
 }
@@ -83,6 +85,7 @@ impl Recalls {
             wanted: Vec::new(),
             asked: Vec::new(),
             ready: VecDeque::new(),
+            later: Vec::new(),
             safe_from,
         }
     }
@@ -145,20 +148,33 @@ impl Recalls {
         Some(stored)
     }
 
-    /// Who waited for what was asked, and waits no longer.
+    /// Whether what has come back must stay until those who wait for more of it have been served.
+    pub(super) fn needs_what_came_back(&self) -> bool {
+        let waits_for_people = |missing: &Missing| matches!(missing, Missing::People(_));
+        !self.ready.is_empty() || self.parked.keys().any(waits_for_people)
+    }
+
+    /// Keeps what nobody would say again until [`Recalls::take_later`]. As many as there may be payments under way.
+    pub(super) fn put_off(&mut self, envelope: Envelope) {
+        self.later.push(envelope);
+    }
+
+    /// What was put off, to be tried once more.
+    pub(super) fn take_later(&mut self) -> Vec<Envelope> {
+        std::mem::take(&mut self.later)
+    }
+
+    /// Who waited for what was asked, and waits no longer. What the provider told is put off instead.
     pub(super) fn take_asked(&mut self) -> Vec<ReplyTo> {
         let mut waited = Vec::new();
         for missing in std::mem::take(&mut self.asked) {
             let commands = self.parked.remove(&missing).unwrap_or_default();
             self.parked_len -= commands.len();
             for envelope in commands {
-                if envelope.reply_to == ReplyTo::Nobody {
-                    tracing::warn!(
-                        ?missing,
-                        "what the provider told was not heard, for it takes what has left memory and the database is away"
-                    );
+                match envelope.reply_to {
+                    ReplyTo::Nobody => self.put_off(envelope),
+                    reply_to => waited.push(reply_to),
                 }
-                waited.push(envelope.reply_to);
             }
         }
         waited
@@ -174,6 +190,7 @@ impl Recalls {
         self.parked_len = 0;
         self.wanted.clear();
         self.asked.clear();
+        self.later.clear();
         let parked = std::mem::take(&mut self.parked).into_values().flatten();
         let ready = std::mem::take(&mut self.ready);
         parked.chain(ready).map(|it| it.reply_to).collect()

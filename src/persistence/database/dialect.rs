@@ -63,7 +63,7 @@ impl Dialect {
     pub(super) fn joined_lines(self, line: &str) -> String {
         match self {
             Self::Sqlite => format!("GROUP_CONCAT({line}, CHAR(10))"),
-            Self::MySql => format!("GROUP_CONCAT({line} SEPARATOR '\\n')"),
+            Self::MySql => format!("GROUP_CONCAT({line} SEPARATOR '\n')"),
         }
     }
 }

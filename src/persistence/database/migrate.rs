@@ -145,7 +145,9 @@ pub enum MigrateError {
         "another process has been changing the tables for {LOCK_TIMEOUT_SECS} s; wait for it and start again"
     )]
     Locked,
-    #[error("migration {version} is missing; run the migrations")]
+    #[error(
+        "an earlier release made these tables, migration {version} is missing; run `layby migrate`, or start `layby serve`, which does it"
+    )]
     Missing { version: i64 },
     #[error(transparent)]
     Database(#[from] Error),

@@ -431,11 +431,13 @@ impl<F: Follow> Runner<F> {
             return Ok(true);
         };
         let durably = self.is_durability_due();
+        // A commit whose end was not known may have been one: then there is nothing to commit, and nothing is synced.
+        let is_new = batch.last() > Some(self.progress.position());
         let applying = self.follow.apply(&batch, durably);
         match within(&self.options, &self.shutdown, applying).await {
             Ok(()) => {
                 self.succeeded(&batch);
-                if durably {
+                if durably && is_new {
                     self.note_durable();
                 }
                 Ok(true)

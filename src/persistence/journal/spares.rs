@@ -127,10 +127,11 @@ impl<D: Disk> Spares<D> {
             match self.worker.as_ref().map(|worker| worker.made.try_recv()) {
                 Some(Ok(made)) => self.receive(made),
                 Some(Err(mpsc::TryRecvError::Empty)) => break,
-                Some(Err(mpsc::TryRecvError::Disconnected)) | None => self.ordered = 0,
+                Some(Err(mpsc::TryRecvError::Disconnected)) | None => self.work_alone(),
             }
         }
-        !self.ready.is_empty() || self.ordered > 0
+        let is_on_its_way = self.ordered > 0 && !self.workshop.lacks_room.load(Ordering::Relaxed);
+        !self.ready.is_empty() || is_on_its_way
     }
 
     /// Makes sure that the next spare is on its way.
@@ -166,9 +167,14 @@ impl<D: Disk> Spares<D> {
     fn receive_one(&mut self) {
         match self.worker.as_ref().map(|worker| worker.made.recv()) {
             Some(Ok(made)) => self.receive(made),
-            // The thread is gone; what it had to do is done on the spot.
-            Some(Err(mpsc::RecvError)) | None => self.ordered = 0,
+            Some(Err(mpsc::RecvError)) | None => self.work_alone(),
         }
+    }
+
+    /// The thread is gone; what it had to do is done on the spot.
+    fn work_alone(&mut self) {
+        self.ordered = 0;
+        self.worker = None;
     }
 
     fn receive(&mut self, made: Option<Spare<D::File>>) {

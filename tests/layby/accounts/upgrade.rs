@@ -44,6 +44,7 @@ fn users_of_before_are_accounts_now(store: Store) {
     shop.sql("CREATE TABLE projection (id BIGINT NOT NULL PRIMARY KEY, position BIGINT NOT NULL)");
     shop.sql("INSERT INTO projection SELECT 1, position FROM followers WHERE name = 'projection'");
     shop.sql("DROP TABLE followers");
+    shop.sql("DROP TABLE in_hand");
     shop.sql("DELETE FROM _sqlx_migrations WHERE version >= 80");
     shop.sql(if store == Store::Sqlite {
         USERS_SQLITE

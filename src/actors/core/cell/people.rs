@@ -167,7 +167,7 @@ impl Cell {
                 outcome,
                 ..
             } => {
-                let order = self.order(*order)?;
+                let order = self.sound_order(*order)?;
                 let is_counted = |id: &ProductId| {
                     let window = self.products.get(id).and_then(|it| it.product().window);
                     window.is_some_and(|window| window.per_person_limit.is_some())

@@ -370,3 +370,66 @@ fn answer_recall(stage: &mut Stage, dice: &mut Dice) -> usize {
     stage.wait(Span::ZERO);
     1
 }
+
+fn captured(order: &Order, attempt: AttemptId) -> Command {
+    Command::SettlePayment {
+        order: order.id,
+        attempt,
+        outcome: PaymentOutcome::Captured,
+        amount: None,
+    }
+}
+
+/// The order has left memory, too, and memory goes on forgetting between the two answers of SQL.
+#[test]
+fn late_money_for_a_forgotten_order_is_heard_though_memory_goes_on_forgetting() {
+    let (mut stage, order, attempt) = with_late_money(false);
+    stage
+        .settle(&order, attempt, PaymentOutcome::Declined)
+        .expect("settled at once");
+    let stored = order_in(stage.ask(read(&order))).expect("here");
+    stage.wait(DAY);
+    stage.forget();
+    assert!(!stage.core.cell().has_order(order.id));
+
+    let told = stage.send(captured(&order, attempt));
+    let asked = stage.core.next_recall().expect("a question");
+    assert_eq!(asked.orders, [order.id]);
+    let position = stage.core.position();
+    let found = Stored {
+        position,
+        orders: vec![stored],
+        people: IdMap::default(),
+    };
+    stage.core.recalled(Some(found), &mut stage.left);
+    stage.forget();
+    stage.wait(Span::ZERO);
+    stage.forget();
+    stage.sql_answers(position);
+    assert!(matches!(stage.answer_to(told), Some(Ok(Reply::Done))));
+    let order = order_in(stage.ask(read(&order))).expect("here");
+    assert_eq!(order.state, OrderState::Paid);
+}
+
+/// Nobody would say it again.
+#[test]
+fn what_the_provider_told_is_kept_until_sql_answers() {
+    let (mut stage, order, attempt) = with_late_money(false);
+    let told = Envelope {
+        command: captured(&order, attempt),
+        reply_to: ReplyTo::Nobody,
+    };
+    stage.turn(&mut vec![told]).expect("a turn");
+    for _ in 0..3 {
+        assert_eq!(stage.core.next_recall(), Some(of_people()));
+        stage.core.recalled(None, &mut stage.left);
+        stage.wait(Span::ZERO);
+        assert_eq!(stage.core.next_recall(), None, "not before the next chores");
+        stage.forget();
+        stage.wait(Span::ZERO);
+    }
+    let position = stage.core.position();
+    stage.sql_answers(position);
+    let order = order_in(stage.ask(read(&order))).expect("here");
+    assert_eq!(order.state, OrderState::Paid);
+}

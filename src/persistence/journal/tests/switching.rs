@@ -326,3 +326,31 @@ fn a_disk_without_room_for_another_segment_is_told_before_it_is_needed() {
     journal.release_through(Position::ZERO);
     assert!(journal.has_room());
 }
+
+/// A segment that is being tried in vain, again and again, is none that is on its way.
+#[test]
+fn a_full_disk_stays_full_while_it_is_tried_again() {
+    let disk = SimDisk::new(8);
+    let options = Options {
+        spares: SparePreparation::OnThread,
+        ..tiny_options()
+    };
+    disk.set_free_bytes(tiny_options().segment_bytes * 2);
+    let (mut journal, _) = FileJournal::open(disk.clone(), options).expect("an empty disk");
+    disk.set_free_bytes(0);
+    while journal.has_room() {
+        append(&mut journal, 3).expect("the next segment was there before");
+        std::thread::yield_now();
+    }
+    for _ in 0..200 {
+        journal.release_through(Position::ZERO);
+        assert!(!journal.has_room());
+        std::thread::yield_now();
+        assert!(!journal.has_room());
+    }
+    disk.set_free_bytes(u64::MAX);
+    while !journal.has_room() {
+        journal.release_through(Position::ZERO);
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,7 @@
+//! The rules by example.
+
+mod cancelling;
+mod holds;
+mod paying;
+mod returns;
+mod sale;
