@@ -71,7 +71,8 @@ impl FollowerConnection {
     pub(crate) async fn settle(&mut self, bookmark: Bookmark) -> Result<bool, Error> {
         self.commit_durably(true).await?;
         let expected = self.stored;
-        let settled = position::settle(&mut self.connection, self.name, expected, bookmark).await?;
+        let settled =
+            position::advance(&mut self.connection, self.name, expected, bookmark).await?;
         if settled {
             self.stored = bookmark;
         }

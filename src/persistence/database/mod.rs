@@ -11,7 +11,7 @@
 //! | `accounts/`, `sessions.rs`, `codes.rs`, `addresses.rs`, `wishlist.rs`, `account_events.rs`, `mail_outbox.rs` | the tables of accounts, which are nowhere else |
 //! | `follower.rs` | the connection of one who follows the journal, and where SQL stands for him |
 //! | `notices.rs` | what letters about orders are made from, and writing them |
-//! | `load.rs`, `pages.rs`, `sale.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
+//! | `load/`, `pages.rs`, `sale.rs`, `verify.rs` | reading them together: at start-up, for HTTP, to check the books |
 //!
 //! One set of statements serves `SQLite`, `MySQL` and `MariaDB` through sqlx's `Any` driver.
 //!

@@ -114,7 +114,8 @@ pub(super) async fn insert(
 }
 
 /// Moves the bookmark if it is the expected one, which may lack what `new` adds, and says whether it was. Until the
-/// transaction ends, nobody else can move it.
+/// transaction ends, nobody else can move it. Always writes, also if it stays where it is: a commit that changes nothing
+/// is none to SQLite, and syncs nothing.
 pub(super) async fn advance(
     connection: &mut AnyConnection,
     follower: FollowerName,
@@ -124,42 +125,13 @@ pub(super) async fn advance(
     let journal = new.journal.map_or(0, |id| id.get().cast_signed());
     let done = sqlx::query(
         "UPDATE followers
-         SET position = ?, journal_id = ?, frame_checksum = ?
+         SET position = ?, journal_id = ?, frame_checksum = ?, writes = writes + 1
          WHERE name = ?
            AND position = ?
            AND COALESCE(journal_id, ?) = ?
            AND COALESCE(frame_checksum, -1) = ?",
     )
     .bind(new.position.get().cast_signed())
-    .bind(journal)
-    .bind(new.frame.map(i64::from))
-    .bind(follower.text())
-    .bind(expected.position.get().cast_signed())
-    .bind(journal)
-    .bind(journal)
-    .bind(expected.frame.map_or(-1, i64::from))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Adds what `new` knows more than the expected bookmark of the same position, and says whether that was the one. Always
-/// writes: a commit that changes nothing is none to SQLite, and syncs nothing.
-pub(super) async fn settle(
-    connection: &mut AnyConnection,
-    follower: FollowerName,
-    expected: Bookmark,
-    new: Bookmark,
-) -> Result<bool, Error> {
-    let journal = new.journal.map_or(0, |id| id.get().cast_signed());
-    let done = sqlx::query(
-        "UPDATE followers
-         SET settled = settled + 1, journal_id = ?, frame_checksum = ?
-         WHERE name = ?
-           AND position = ?
-           AND COALESCE(journal_id, ?) = ?
-           AND COALESCE(frame_checksum, -1) = ?",
-    )
     .bind(journal)
     .bind(new.frame.map(i64::from))
     .bind(follower.text())
